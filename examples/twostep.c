@@ -1,0 +1,749 @@
+/* twostep: the experiment of two gradient steps from the command line.
+ *
+ *     cc -O2 -o twostep examples/twostep.c -lm && ./twostep
+ *
+ * prints what the weights of a two-layer network have learned after no, one and two steps of
+ * gradient descent. `twostep help` lists the commands and options. */
+#define TWOSTEP_IMPLEMENTATION
+#include "../twostep.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { EXIT_FAILED = 1, EXIT_MISUSE = 2 };
+
+/* ---- settings ---- */
+
+typedef enum command_id { COMMAND_MAIN, COMMAND_RUN, COMMAND_THEORY, COMMAND_COMPARE, COMMAND_HELP } command_id;
+
+typedef struct settings {
+    command_id command;
+    double neurons, inputs, samples; /* may exceed any memory: the theory takes them */
+    double threads, top;
+    tws_config config;
+    tws_context context;
+    char activation[160], target[160]; /* as typed, for the report */
+    const char *json, *batches;
+    int quiet;
+} settings;
+
+static int misuse(const char *format, const char *a, const char *b, const char *c) {
+    fputs("twostep: ", stderr);
+    fprintf(stderr, format, a, b, c);
+    fputc('\n', stderr);
+    return EXIT_MISUSE;
+}
+
+/* ---- options ---- */
+
+typedef enum option_kind {
+    OPTION_COUNT, /* a whole number, also as 1e4, stored as double */
+    OPTION_REAL,
+    OPTION_SEED,
+    OPTION_NAME, /* a word that a function understands */
+    OPTION_TEXT,
+    OPTION_FLAG
+} option_kind;
+
+#define BIT(command) (1u << (command))
+#define DATA_COMMANDS (BIT(COMMAND_MAIN) | BIT(COMMAND_RUN) | BIT(COMMAND_COMPARE))
+#define MODEL_COMMANDS (DATA_COMMANDS | BIT(COMMAND_THEORY))
+#define ONE_RUN (MODEL_COMMANDS & ~BIT(COMMAND_COMPARE))
+
+typedef struct option {
+    const char *name;
+    option_kind kind;
+    size_t offset; /* into settings */
+    double low, high;
+    unsigned commands;
+    const char *argument, *allowed, *help;
+} option;
+
+#define FIELD(member) offsetof(settings, member)
+
+static const option options[] = {
+    {"--neurons", OPTION_COUNT, FIELD(neurons), 2, 1e15, MODEL_COMMANDS, "N",
+     "a whole number from 2 to 1e15 (2147483648 when simulated)", "hidden units (1024)"},
+    {"--inputs", OPTION_COUNT, FIELD(inputs), 2, 1e15, MODEL_COMMANDS, "d",
+     "a whole number from 2 to 1e15 (2147483648 when simulated)", "input dimension (1024)"},
+    {"--samples", OPTION_COUNT, FIELD(samples), 2, 1e15, MODEL_COMMANDS, "n",
+     "a whole number from 2 to 1e15 (2147483648 when simulated)", "samples per batch (2048)"},
+    {"--alpha1", OPTION_REAL, FIELD(config.alpha1), 0.0, 0.49999999999999994, MODEL_COMMANDS, "A",
+     "a number at least 0 and below 0.5", "exponent of step one, eta1 = scale1 N^A (0.3)"},
+    {"--alpha2", OPTION_REAL, FIELD(config.alpha2), 0.0, 0.49999999999999994, MODEL_COMMANDS, "A",
+     "a number at least 0 and below 0.5", "exponent of step two (0.4)"},
+    {"--scale1", OPTION_REAL, FIELD(config.scale1), 2.3e-308, 1e6, MODEL_COMMANDS, "C",
+     "a number above 0 and at most 1e6", "factor of step one (1)"},
+    {"--scale2", OPTION_REAL, FIELD(config.scale2), 2.3e-308, 1e6, MODEL_COMMANDS, "C",
+     "a number above 0 and at most 1e6", "factor of step two (1)"},
+    {"--activation", OPTION_NAME, FIELD(activation), 0, 0, MODEL_COMMANDS, "NAME",
+     "tanh, shifted-tanh, erf, sigmoid, shifted-sigmoid, softplus, gelu, silu, relu, sine, cubic "
+     "or hermite:c0,c1,... (1 to 9 numbers, not all 0 beyond c0)",
+     "of the student (shifted-tanh)"},
+    {"--target", OPTION_NAME, FIELD(target), 0, 0, MODEL_COMMANDS, "NAME",
+     "linear, he2, he3, he4, sign, tanh, sin, relu, square, wave, step3, step4, "
+     "hermite:c0,c1,..., product2, product3, sign-product3, staircase or he4-sign-product3",
+     "of the teacher (linear)"},
+    {"--noise", OPTION_REAL, FIELD(config.noise), 0.0, 1e6, MODEL_COMMANDS, "D",
+     "a number from 0 to 1e6", "standard deviation of the label noise (0)"},
+    {"--batches", OPTION_NAME, FIELD(batches), 0, 0, ONE_RUN, "WHICH", "fresh or reuse",
+     "what step two sees (reuse)"},
+    {"--init", OPTION_NAME, FIELD(config.init), 0, 0, MODEL_COMMANDS, "LAW", "sphere or gaussian",
+     "law of the rows of W0 (sphere)"},
+    {"--output-scale", OPTION_NAME, FIELD(config.output_scale), 0.0, 1e6, MODEL_COMMANDS, "S",
+     "a number from 0 to 1e6, mean-field or correlation", "factor of the output (mean-field)"},
+    {"--seed", OPTION_SEED, FIELD(config.seed), 0, 0, DATA_COMMANDS, "S",
+     "a whole number from 0 to 18446744073709551615", "of all random numbers (1)"},
+    {"--top", OPTION_COUNT, FIELD(top), 1, TWS_MAX_TOP, DATA_COMMANDS, "K",
+     "a whole number from 1 to 64", "singular values to measure (10)"},
+    {"--threads", OPTION_COUNT, FIELD(threads), 0, 64, MODEL_COMMANDS, "T",
+     "a whole number from 0 to 64", "workers; 0: all cores (0)"},
+    {"--kernel", OPTION_NAME, FIELD(context.kernel), 0, 0, DATA_COMMANDS, "NAME",
+     "auto, plain, sse2, avx2, avx512, neon or wasm", "inner loops (auto)"},
+    {"--json", OPTION_TEXT, FIELD(json), 0, 0, MODEL_COMMANDS, "FILE",
+     "a file name, or - for standard output", "write the result as JSON"},
+    {"--quiet", OPTION_FLAG, FIELD(quiet), 0, 0, MODEL_COMMANDS, "", "", "print no table"},
+};
+#define OPTION_TOTAL (sizeof options / sizeof options[0])
+
+typedef struct command {
+    const char *name;
+    command_id id;
+    const char *help;
+} command;
+
+static const command commands[] = {
+    {"run", COMMAND_RUN, "one experiment: W0, one step, two steps"},
+    {"compare", COMMAND_COMPARE, "W0, one step, two steps on a fresh and on a reused batch, side by side"},
+    {"theory", COMMAND_THEORY, "the prediction alone, at any size up to 1e15"},
+    {"help", COMMAND_HELP, "this text, or that of one command"},
+};
+#define COMMAND_TOTAL (sizeof commands / sizeof commands[0])
+
+/* Number of single-letter edits between two words. */
+static size_t edit_distance(const char *a, const char *b) {
+    size_t row[64], columns = strlen(b), i, j;
+    if (columns >= sizeof row / sizeof row[0]) return 1000;
+    for (j = 0; j <= columns; j++) row[j] = j;
+    for (i = 0; a[i] != '\0'; i++) {
+        size_t diagonal = row[0];
+        row[0] = i + 1;
+        for (j = 0; j < columns; j++) {
+            size_t best = diagonal + (a[i] != b[j]);
+            if (row[j] + 1 < best) best = row[j] + 1;
+            if (row[j + 1] + 1 < best) best = row[j + 1] + 1;
+            diagonal = row[j + 1];
+            row[j + 1] = best;
+        }
+    }
+    return row[columns];
+}
+
+/* Refuses an unknown word and offers the nearest known one, if any is near. */
+static int unknown(const char *what, const char *word, int is_option) {
+    const char *nearest = NULL;
+    size_t best = 4, i, total = is_option ? OPTION_TOTAL : COMMAND_TOTAL;
+    for (i = 0; i < total; i++) {
+        const char *name = is_option ? options[i].name : commands[i].name;
+        const size_t distance = edit_distance(word, name);
+        if (distance < best) {
+            best = distance;
+            nearest = name;
+        }
+    }
+    if (nearest != NULL) return misuse("unknown %s '%s', did you mean '%s'?", what, word, nearest);
+    return misuse("unknown %s '%s', 'twostep help' lists what is allowed%s", what, word, "");
+}
+
+static int bad_value(const option *o, const char *value) {
+    return misuse("%s is '%s', it must be %s", o->name, value, o->allowed);
+}
+
+/* The whole text as a finite number. */
+static int parse_real(const char *text, double *value) {
+    char *end;
+    if (!isdigit((unsigned char)text[0]) && text[0] != '-' && text[0] != '+' && text[0] != '.') return 0;
+    *value = strtod(text, &end);
+    return *end == '\0' && end != text && *value - *value <= 0.0 && strpbrk(text, "xXnN") == NULL;
+}
+
+static int parse_seed(const char *text, uint64_t *seed) {
+    uint64_t value = 0;
+    if (*text == '\0') return 0;
+    for (; *text != '\0'; text++) {
+        const unsigned digit = (unsigned)(*text - '0');
+        if (digit > 9 || value > (UINT64_MAX - digit) / 10) return 0;
+        value = value * 10 + digit;
+    }
+    *seed = value;
+    return 1;
+}
+
+static int parse_kernel(const char *text, tws_kernel *kernel) {
+    int k;
+    for (k = 0; k < (int)TWS_KERNEL_COUNT; k++)
+        if (strcmp(text, tws_kernel_name((tws_kernel)k)) == 0) {
+            *kernel = (tws_kernel)k;
+            return 1;
+        }
+    return 0;
+}
+
+static int keep_name(char *to, size_t size, const char *value) {
+    if (strlen(value) >= size) return 0;
+    strcpy(to, value);
+    return 1;
+}
+
+static int parse_name(settings *s, const option *o, const char *value) {
+    tws_config *c = &s->config;
+    double number;
+    if (strcmp(o->name, "--activation") == 0)
+        return tws_activation_named(value, &c->activation) == TWS_OK &&
+               keep_name(s->activation, sizeof s->activation, value);
+    if (strcmp(o->name, "--target") == 0)
+        return tws_target_named(value, &c->target) == TWS_OK &&
+               keep_name(s->target, sizeof s->target, value);
+    if (strcmp(o->name, "--kernel") == 0) return parse_kernel(value, &s->context.kernel);
+    if (strcmp(o->name, "--batches") == 0) {
+        c->batches = strcmp(value, "fresh") == 0 ? TWS_FRESH : TWS_REUSE;
+        return strcmp(value, "fresh") == 0 || strcmp(value, "reuse") == 0;
+    }
+    if (strcmp(o->name, "--init") == 0) {
+        c->init = strcmp(value, "gaussian") == 0 ? TWS_GAUSSIAN : TWS_SPHERE;
+        return strcmp(value, "gaussian") == 0 || strcmp(value, "sphere") == 0;
+    }
+    if (strcmp(value, "mean-field") == 0) number = TWS_MEAN_FIELD;
+    else if (strcmp(value, "correlation") == 0) number = TWS_CORRELATION;
+    else if (!parse_real(value, &number) || !(number >= o->low && number <= o->high)) return 0;
+    c->output_scale = number;
+    return 1;
+}
+
+/* Stores one option; value is NULL for a flag. */
+static int apply_option(settings *s, const option *o, const char *value) {
+    char *field = (char *)s + o->offset;
+    double number;
+    switch (o->kind) {
+    case OPTION_COUNT:
+    case OPTION_REAL:
+        if (!parse_real(value, &number) || !(number >= o->low && number <= o->high) ||
+            (o->kind == OPTION_COUNT && floor(number) < number))
+            return bad_value(o, value);
+        memcpy(field, &number, sizeof number);
+        return 0;
+    case OPTION_SEED: return parse_seed(value, &s->config.seed) ? 0 : bad_value(o, value);
+    case OPTION_NAME: return parse_name(s, o, value) ? 0 : bad_value(o, value);
+    case OPTION_TEXT:
+        if (*value == '\0') return bad_value(o, value);
+        memcpy(field, &value, sizeof value);
+        return 0;
+    default: s->quiet = 1; return 0;
+    }
+}
+
+static const char *command_name(command_id id) {
+    size_t i;
+    for (i = 0; i < COMMAND_TOTAL; i++)
+        if (commands[i].id == id) return commands[i].name;
+    return "twostep";
+}
+
+/* Reads arguments from first on: --name value or --name=value. */
+static int parse_options(settings *s, int count, char **arguments) {
+    int i;
+    for (i = 0; i < count; i++) {
+        char name[64];
+        const char *word = arguments[i], *equals = strchr(word, '=');
+        const size_t length = equals != NULL ? (size_t)(equals - word) : strlen(word);
+        const option *found = NULL;
+        const char *value = equals != NULL ? equals + 1 : NULL;
+        size_t k;
+        int status;
+        if (word[0] != '-') return misuse("unexpected argument '%s', options start with --%s%s", word, "", "");
+        if (length >= sizeof name) return misuse("unknown option '%s'%s%s", word, "", "");
+        memcpy(name, word, length);
+        name[length] = '\0';
+        for (k = 0; k < OPTION_TOTAL; k++)
+            if (strcmp(name, options[k].name) == 0) found = &options[k];
+        if (found == NULL) return unknown("option", name, 1);
+        if ((found->commands & BIT(s->command)) == 0)
+            return misuse("%s does not apply to '%s', 'twostep help %s' lists what does", found->name,
+                          command_name(s->command), command_name(s->command));
+        if (found->kind == OPTION_FLAG && value != NULL)
+            return misuse("%s takes no value, '%s' was given%s", found->name, value, "");
+        if (found->kind != OPTION_FLAG && value == NULL) {
+            if (i + 1 >= count) return misuse("%s needs a value: %s%s", found->name, found->allowed, "");
+            value = arguments[++i];
+        }
+        status = apply_option(s, found, value);
+        if (status != 0) return status;
+    }
+    return 0;
+}
+
+/* The settings as a configuration of the library; its own sentence where they do not fit together. */
+static int finish_settings(settings *s) {
+    char message[240], *c;
+    const double most = 2147483648.0;
+    size_t first;
+    s->context.threads = (unsigned)s->threads;
+    s->config.top = (size_t)s->top;
+    if (!tws_kernel_available(s->context.kernel))
+        return misuse("--kernel is '%s', this machine or build does not have it%s%s",
+                      tws_kernel_name(s->context.kernel), "", "");
+    if (s->command == COMMAND_THEORY) return 0;
+    if (s->neurons > most || s->inputs > most || s->samples > most) {
+        const double value = s->neurons > most ? s->neurons : s->inputs > most ? s->inputs : s->samples;
+        char number[32];
+        snprintf(number, sizeof number, "%.9g", value);
+        return misuse("--%s is %s, it must be a whole number from 2 to 2147483648%s",
+                      s->neurons > most ? "neurons" : s->inputs > most ? "inputs" : "samples", number,
+                      " to be simulated ('twostep theory' predicts larger ones)");
+    }
+    s->config.neurons = (size_t)s->neurons;
+    s->config.inputs = (size_t)s->inputs;
+    s->config.samples = (size_t)s->samples;
+    if (tws_check(&s->config, message, sizeof message) == TWS_OK) return 0;
+    first = strcspn(message, " :");
+    for (c = message; c < message + first; c++)
+        if (*c == '_') *c = '-';
+    return misuse("--%s%s%s", message, "", "");
+}
+
+static void default_settings(settings *s, command_id id) {
+    memset(s, 0, sizeof *s);
+    s->command = id;
+    s->config = tws_default_config();
+    s->context = tws_default_context();
+    s->neurons = s->inputs = 1024;
+    s->samples = 2048;
+    s->top = 10;
+    strcpy(s->activation, "shifted-tanh");
+    strcpy(s->target, "linear");
+    if (id == COMMAND_COMPARE) {
+        /* the settings that tell a fresh batch from a reused one most clearly */
+        s->neurons = s->inputs = 1000;
+        s->samples = 5000;
+        s->config.alpha1 = s->config.alpha2 = 0.45;
+        s->config.scale2 = 2.0;
+        strcpy(s->target, "step4");
+    }
+    tws_activation_named(s->activation, &s->config.activation);
+    tws_target_named(s->target, &s->config.target);
+}
+
+/* ---- results ---- */
+
+typedef struct outcome {
+    tws_result measured;
+    int predicted; /* 1 when the theory has spoken */
+    tws_limit limit;
+    tws_prediction step1, fresh, reuse; /* predictions of W1 and of W2 under either batch mode */
+    tws_warnings warnings;
+} outcome;
+
+static const char *const case_name[] = {"initial", "one-step", "two-steps-fresh", "two-steps-reuse"};
+static const char *const case_title[] = {"W0", "W1, one step", "W2, two steps, fresh batch",
+                                         "W2, two steps, reused batch"};
+
+static const tws_prediction *prediction_of(const outcome *o, int which) {
+    if (!o->predicted || which == TWS_INITIAL) return NULL;
+    return which == TWS_ONE_STEP ? &o->step1 : which == TWS_TWO_STEPS_FRESH ? &o->fresh : &o->reuse;
+}
+
+/* Theory for the wanted batch mode or for both. */
+static tws_status predict(settings *s, outcome *o) {
+    tws_theory_input input = tws_theory_from_config(&s->config);
+    const int both = s->command == COMMAND_COMPARE;
+    tws_status status;
+    input.neurons = s->neurons;
+    input.inputs = s->inputs;
+    input.samples = s->samples;
+    status = tws_limit_theory(&s->context, &input, &o->limit);
+    if (status == TWS_OK && (both || input.batches == TWS_FRESH)) {
+        input.batches = TWS_FRESH;
+        status = tws_predict(&s->context, &input, &o->step1, &o->fresh);
+        if (status == TWS_OK)
+            status = tws_theory_warnings(&s->context, &input, &o->limit, &o->fresh, &o->warnings);
+    }
+    if (status == TWS_OK && (both || input.batches == TWS_REUSE)) {
+        input.batches = TWS_REUSE;
+        status = tws_predict(&s->context, &input, &o->step1, &o->reuse);
+        if (status == TWS_OK)
+            status = tws_theory_warnings(&s->context, &input, &o->limit, &o->reuse, &o->warnings);
+    }
+    o->predicted = status == TWS_OK;
+    return status;
+}
+
+/* ---- JSON ---- */
+
+static void json_text(FILE *f, const char *text) {
+    fputc('"', f);
+    for (; *text != '\0'; text++) {
+        if (*text == '"' || *text == '\\') fputc('\\', f);
+        if ((unsigned char)*text >= 0x20) fputc(*text, f);
+    }
+    fputc('"', f);
+}
+
+static void json_list(FILE *f, const char *name, const double *values, size_t count) {
+    size_t i;
+    fprintf(f, ", \"%s\": [", name);
+    for (i = 0; i < count; i++) fprintf(f, "%s%.9g", i ? ", " : "", values[i]);
+    fputc(']', f);
+}
+
+static void json_config(FILE *f, const settings *s) {
+    const tws_config *c = &s->config;
+    fprintf(f, "  \"config\": { \"neurons\": %.17g, \"inputs\": %.17g, \"samples\": %.17g,\n", s->neurons, s->inputs,
+            s->samples);
+    fprintf(f, "    \"alpha1\": %.9g, \"alpha2\": %.9g, \"scale1\": %.9g, \"scale2\": %.9g,\n    \"activation\": ",
+            c->alpha1, c->alpha2, c->scale1, c->scale2);
+    json_text(f, s->activation);
+    fputs(", \"target\": ", f);
+    json_text(f, s->target);
+    fprintf(f, ", \"directions\": %lu, \"noise\": %.9g,\n    ", (unsigned long)c->target.directions, c->noise);
+    if (s->command != COMMAND_COMPARE)
+        fprintf(f, "\"batches\": \"%s\", ", c->batches == TWS_FRESH ? "fresh" : "reuse");
+    fprintf(f, "\"init\": \"%s\", \"output_scale\": %.9g, \"seed\": %llu, \"top\": %lu }",
+            c->init == TWS_SPHERE ? "sphere" : "gaussian",
+            c->output_scale < 0.0 ? 1.0 / sqrt(s->neurons) : c->output_scale, (unsigned long long)c->seed,
+            (unsigned long)c->top);
+}
+
+static void json_prediction(FILE *f, const tws_prediction *p) {
+    fprintf(f, "{ \"step\": %d, \"edge\": %.9g, \"outliers\": %lu", p->step, p->edge, (unsigned long)p->outliers);
+    json_list(f, "singular_values", p->singular_values, p->outliers);
+    json_list(f, "alignments", p->alignments, p->outliers);
+    json_list(f, "readout_alignments", p->readout_alignments, p->outliers);
+    fprintf(f, ", \"captured\": %.9g }", p->captured);
+}
+
+/* W0 is a bare bulk. */
+static void json_initial(FILE *f, const settings *s) {
+    fprintf(f, "{ \"step\": 0, \"edge\": %.9g, \"outliers\": 0, \"singular_values\": [], \"alignments\": [], "
+               "\"readout_alignments\": [], \"captured\": 0 }",
+            tws_bulk_edge(s->neurons, s->inputs));
+}
+
+static void json_measured(FILE *f, const tws_result *r, int which) {
+    const tws_spectrum *m = &r->spectrum[which];
+    fprintf(f, "{ \"step\": %d, \"edge\": %.9g, \"row_edge\": %.9g, \"margin\": %.9g, \"outliers\": %lu",
+            which < TWS_TWO_STEPS_FRESH ? which : 2, m->edge, m->row_edge, m->margin, (unsigned long)m->outliers);
+    json_list(f, "singular_values", m->singular_values, m->top);
+    json_list(f, "alignments", m->alignments, m->top);
+    json_list(f, "readout_alignments", m->readout_alignments, m->top);
+    json_list(f, "residuals", m->residuals, m->top);
+    fprintf(f, ", \"captured\": %.9g, \"loss\": %.9g }", m->captured, r->loss[which]);
+}
+
+static void json_limit(FILE *f, const settings *s, const outcome *o) {
+    const tws_limit *l = &o->limit;
+    size_t i;
+    fprintf(f, ",\n  \"limit\": { \"outliers\": %lu, \"orders\": [", (unsigned long)l->orders);
+    for (i = 0; i < l->listed; i++)
+        fprintf(f, "%s\n    { \"k\": %d, \"exponent\": %.9g, \"leading_strength\": %.9g, \"sees_target_fresh\": %s, "
+                   "\"sees_target_reuse\": %s }",
+                i ? "," : "", l->order[i].k, l->order[i].exponent, l->order[i].leading_strength,
+                l->order[i].sees_target_fresh ? "true" : "false", l->order[i].sees_target_reuse ? "true" : "false");
+    fputs(" ] },\n  \"warnings\": [", f);
+    for (i = 0; i < o->warnings.count; i++) {
+        fputs(i ? ", " : "", f);
+        json_text(f, o->warnings.text[i]);
+    }
+    fputc(']', f);
+    (void)s;
+}
+
+static void json_cases(FILE *f, const settings *s, const outcome *o) {
+    int which;
+    fputs(",\n  \"cases\": [", f);
+    for (which = 0; which < (int)TWS_CASE_COUNT; which++) {
+        const tws_prediction *p = prediction_of(o, which);
+        fprintf(f, "%s\n    { \"name\": \"%s\",\n      \"predicted\": ", which ? "," : "", case_name[which]);
+        if (p != NULL) json_prediction(f, p);
+        else json_initial(f, s);
+        fputs(",\n      \"measured\": ", f);
+        json_measured(f, &o->measured, which);
+        fputs(" }", f);
+    }
+    fputs(" ]", f);
+}
+
+static void json_steps(FILE *f, const settings *s, const outcome *o) {
+    const char *separator = "\n    ";
+    int which;
+    fputs(",\n  \"predicted\": [\n    ", f);
+    json_prediction(f, &o->step1);
+    fputs(",\n    ", f);
+    json_prediction(f, s->config.batches == TWS_FRESH ? &o->fresh : &o->reuse);
+    fputs(" ]", f);
+    if (s->command == COMMAND_THEORY) return;
+    fputs(",\n  \"measured\": [", f);
+    for (which = 0; which < (int)TWS_CASE_COUNT; which++) {
+        if (!o->measured.measured[which]) continue;
+        fputs(separator, f);
+        json_measured(f, &o->measured, which);
+        separator = ",\n    ";
+    }
+    fputs(" ]", f);
+}
+
+static void json_report(FILE *f, const settings *s, const outcome *o) {
+    const tws_result *r = &o->measured;
+    fprintf(f, "{ \"version\": \"%s\", \"command\": \"%s\",\n", TWS_VERSION_TEXT,
+            s->command == COMMAND_MAIN ? "run" : command_name(s->command));
+    json_config(f, s);
+    fprintf(f, ",\n  \"eta\": [%.9g, %.9g]", s->config.scale1 * pow(s->neurons, s->config.alpha1),
+            s->config.scale2 * pow(s->neurons, s->config.alpha2));
+    json_limit(f, s, o);
+    if (s->command == COMMAND_COMPARE) json_cases(f, s, o);
+    else json_steps(f, s, o);
+    if (s->command != COMMAND_THEORY)
+        fprintf(f, ",\n  \"loss_samples\": %lu,\n  \"seconds\": { \"data\": %.3f, \"step1\": %.3f, \"step2\": %.3f, "
+                   "\"spectrum\": %.3f, \"total\": %.3f },\n  \"threads\": %u, \"kernel\": \"%s\"",
+                (unsigned long)r->loss_samples, r->seconds_data, r->seconds_step1, r->seconds_step2,
+                r->seconds_spectrum, r->seconds_total, r->threads, tws_kernel_name(r->kernel));
+    fputs(" }\n", f);
+}
+
+static int file_failed(const char *what, const char *name) {
+    fprintf(stderr, "twostep: cannot %s '%s': %s\n", what, name, errno != 0 ? strerror(errno) : "unknown error");
+    return EXIT_FAILED;
+}
+
+/* The name under which a file is written until it is whole. */
+static char *partial_name(const char *name) {
+    char *partial = (char *)malloc(strlen(name) + 9);
+    if (partial != NULL) sprintf(partial, "%s.partial", name);
+    return partial;
+}
+
+/* Tries the file before the work, so that a wrong name does not cost the run. */
+static int probe_file(const char *name) {
+    char *partial = partial_name(name);
+    FILE *f;
+    errno = 0;
+    f = partial != NULL ? fopen(partial, "w") : NULL;
+    if (f == NULL) {
+        free(partial);
+        return file_failed("write", name);
+    }
+    fclose(f);
+    remove(partial);
+    free(partial);
+    return 0;
+}
+
+static int write_json(const settings *s, const outcome *o) {
+    const int to_stdout = strcmp(s->json, "-") == 0;
+    char *partial = to_stdout ? NULL : partial_name(s->json);
+    FILE *f = to_stdout ? stdout : partial != NULL ? fopen(partial, "w") : NULL;
+    int bad = f == NULL;
+    errno = 0;
+    if (f != NULL) {
+        json_report(f, s, o);
+        bad = ferror(f) != 0;
+        bad |= (to_stdout ? fflush(f) : fclose(f)) != 0;
+    }
+#ifdef _WIN32
+    if (!bad && !to_stdout) remove(s->json);
+#endif
+    if (!bad && !to_stdout) bad = rename(partial, s->json) != 0;
+    if (bad) file_failed("write", to_stdout ? "standard output" : s->json);
+    if (bad && partial != NULL) remove(partial);
+    free(partial);
+    return bad ? EXIT_FAILED : 0;
+}
+
+/* ---- tables ---- */
+
+static void print_header(const settings *s) {
+    const tws_config *c = &s->config;
+    printf("N = %.9g neurons, d = %.9g inputs, n = %.9g samples, activation %s, target %s", s->neurons, s->inputs,
+           s->samples, s->activation, s->target);
+    if (c->noise > 0.0) printf(" + noise %.3g", c->noise);
+    printf("\nstep sizes %.4g N^%.3g = %.4g and %.4g N^%.3g = %.4g", c->scale1, c->alpha1,
+           c->scale1 * pow(s->neurons, c->alpha1), c->scale2, c->alpha2, c->scale2 * pow(s->neurons, c->alpha2));
+    if (s->command != COMMAND_COMPARE)
+        printf(", second batch %s", c->batches == TWS_FRESH ? "fresh" : "the same as the first");
+    printf("\n");
+}
+
+/* One number, or blanks. */
+static void print_cell(int known, const char *format, double value, int width) {
+    char cell[32] = "";
+    if (known) snprintf(cell, sizeof cell, format, value);
+    printf("%*s", width, cell);
+}
+
+static void print_row(const char *title, size_t k, const tws_spectrum *m, const tws_prediction *p) {
+    const int measured = m != NULL && k < m->top, predicted = p != NULL && k < p->outliers;
+    printf("%-29s%2lu", title, (unsigned long)(k + 1));
+    print_cell(measured, "%.4f", measured ? m->singular_values[k] : 0, 11);
+    print_cell(predicted, "%.4f", predicted ? p->singular_values[k] : 0, 11);
+    print_cell(measured && predicted, "%+.1f%%",
+               measured && predicted ? 100.0 * (p->singular_values[k] / m->singular_values[k] - 1.0) : 0, 7);
+    print_cell(measured, "%.3f", measured ? m->alignments[k] : 0, 10);
+    print_cell(predicted, "%.3f", predicted ? p->alignments[k] : 0, 8);
+    print_cell(measured, "%.3f", measured ? m->readout_alignments[k] : 0, 10);
+    print_cell(predicted, "%.3f", predicted ? p->readout_alignments[k] : 0, 8);
+    printf("\n");
+}
+
+/* The outliers of one matrix, measured beside predicted, and where its bulk ends. */
+static void print_case(const char *title, const tws_spectrum *m, const tws_prediction *p) {
+    const size_t seen = m != NULL ? m->outliers : 0, foreseen = p != NULL ? p->outliers : 0;
+    const size_t rows = seen > foreseen ? seen : foreseen;
+    size_t k;
+    for (k = 0; k < rows; k++) print_row(k == 0 ? title : "", k, m, p);
+    printf("%-22s%9s", rows == 0 ? title : "", "bulk edge");
+    print_cell(m != NULL, "%.4f", m != NULL ? m->row_edge : 0, 11);
+    print_cell(p != NULL, "%.4f", p != NULL ? p->edge : 0, 11);
+    if (m != NULL && m->outliers < m->top) printf("         (largest value below: %.4f)", m->singular_values[m->outliers]);
+    printf("\n");
+}
+
+static void print_tables(const settings *s, const outcome *o) {
+    int which;
+    print_header(s);
+    printf("\n%-31s%22s%7s%18s%18s\n%-29s%2s%11s%11s%7s%10s%8s%10s%8s\n", "", "singular value", "", "in target space",
+           "along readout", "", "k", "measured", "predicted", "", "measured", "theory", "measured", "theory");
+    for (which = 0; which < (int)TWS_CASE_COUNT; which++) {
+        const tws_prediction *p = prediction_of(o, which);
+        const int second = s->config.batches == TWS_FRESH ? TWS_TWO_STEPS_FRESH : TWS_TWO_STEPS_REUSE;
+        if (s->command != COMMAND_THEORY && o->measured.measured[which])
+            print_case(case_title[which], &o->measured.spectrum[which], p);
+        if (s->command == COMMAND_THEORY && (which == TWS_ONE_STEP || which == second))
+            print_case(case_title[which], NULL, p);
+    }
+}
+
+static void print_limit(const outcome *o) {
+    const tws_limit *l = &o->limit;
+    size_t i;
+    printf("\nin the limit of large N: 1 + floor(alpha2 / (1/2 - alpha1)) = %lu learned directions\n",
+           (unsigned long)l->orders);
+    for (i = 0; i < l->listed && i < 4; i++)
+        printf("  order %d grows like N^%-6.3g strength %-10.4g sees the target on a fresh batch: %s, reused: %s\n",
+               l->order[i].k, l->order[i].exponent, l->order[i].leading_strength,
+               l->order[i].sees_target_fresh ? "yes" : "no", l->order[i].sees_target_reuse ? "yes" : "no");
+    for (i = 0; i < o->warnings.count; i++) printf("note: %s\n", o->warnings.text[i]);
+}
+
+static void print_verdict(const settings *s, const outcome *o) {
+    const tws_result *r = &o->measured;
+    int which;
+    printf("\n");
+    for (which = TWS_ONE_STEP; which < (int)TWS_CASE_COUNT; which++)
+        if (r->measured[which])
+            printf("%-29s%lu outlier%s, capturing %.3f of the target space (a random vector: %.3f)\n",
+                   case_title[which], (unsigned long)r->spectrum[which].outliers,
+                   r->spectrum[which].outliers == 1 ? "" : "s", r->spectrum[which].captured,
+                   sqrt((double)s->config.target.directions / s->inputs));
+    printf("%.2f s on %u thread%s (%s): data %.2f, steps %.2f, spectra %.2f\n", r->seconds_total, r->threads,
+           r->threads == 1 ? "" : "s", tws_kernel_name(r->kernel), r->seconds_data,
+           r->seconds_step1 + r->seconds_step2, r->seconds_spectrum);
+}
+
+/* The theory knows one cause of a higher edge that the rows do not show. */
+static void raise_edges(outcome *o) {
+    int which;
+    for (which = TWS_ONE_STEP; which < (int)TWS_CASE_COUNT; which++)
+        if (o->measured.measured[which]) tws_count_outliers(&o->measured.spectrum[which], prediction_of(o, which)->edge);
+}
+
+static int work(settings *s) {
+    const unsigned cases = s->command == COMMAND_COMPARE ? TWS_ALL_CASES : 0;
+    tws_status status = TWS_OK, run_status = TWS_OK;
+    static outcome o; /* about 10 KB, too much for a small stack */
+    int result = 0;
+    if (s->json != NULL && strcmp(s->json, "-") != 0 && probe_file(s->json) != 0) return EXIT_FAILED;
+    status = predict(s, &o);
+    if (status == TWS_OK && s->command != COMMAND_THEORY) {
+        run_status = tws_run(&s->context, &s->config, cases, &o.measured);
+        if (run_status != TWS_NOT_CONVERGED) status = run_status;
+        raise_edges(&o);
+    }
+    if (status != TWS_OK) {
+        fprintf(stderr, "twostep: %s\n", s->context.message[0] != '\0' ? s->context.message : tws_status_text(status));
+        return status == TWS_BAD_ARGUMENT ? EXIT_MISUSE : EXIT_FAILED;
+    }
+    if (run_status == TWS_NOT_CONVERGED)
+        fprintf(stderr, "twostep: %s; the residuals in the JSON tell which\n", s->context.message);
+    if (s->json != NULL) result = write_json(s, &o);
+    if (!s->quiet && (s->json == NULL || strcmp(s->json, "-") != 0)) {
+        print_tables(s, &o);
+        print_limit(&o);
+        if (s->command != COMMAND_THEORY) print_verdict(s, &o);
+    }
+    if (fflush(stdout) != 0 || ferror(stdout)) return file_failed("write", "standard output");
+    return result;
+}
+
+/* ---- help ---- */
+
+static void print_options(command_id id) {
+    size_t i;
+    printf("\noptions (--name value or --name=value; defaults in brackets)\n");
+    for (i = 0; i < OPTION_TOTAL; i++) {
+        const option *o = &options[i];
+        if ((o->commands & BIT(id)) == 0) continue;
+        printf("  %-15s%-6s%s%s\n", o->name, o->argument, o->help, "");
+        if (o->kind == OPTION_NAME) printf("  %21s%s\n", "", o->allowed);
+    }
+}
+
+static int print_help(const char *topic) {
+    size_t i;
+    if (topic == NULL) {
+        printf("twostep %s: what a two-layer network learns in one and two steps of gradient descent\n\n"
+               "usage: twostep [options]            the main job: two steps with a reused batch\n"
+               "       twostep COMMAND [options]\n\ncommands\n",
+               TWS_VERSION_TEXT);
+        for (i = 0; i < COMMAND_TOTAL; i++) printf("  %-9s%s\n", commands[i].name, commands[i].help);
+        print_options(COMMAND_RUN);
+        printf("\nmodel: Moniri and Hassani, arXiv 2605.17767. Exit status: 0 done, 1 failed, 2 misuse.\n");
+        return 0;
+    }
+    for (i = 0; i < COMMAND_TOTAL; i++) {
+        if (strcmp(topic, commands[i].name) != 0) continue;
+        printf("twostep %s: %s\n", commands[i].name, commands[i].help);
+        if (commands[i].id == COMMAND_COMPARE)
+            printf("defaults: N = d = 1000, n = 5000, alphas 0.45 and 0.45, scales 1 and 2, target step4\n");
+        if (commands[i].id != COMMAND_HELP) print_options(commands[i].id);
+        return 0;
+    }
+    return unknown("command", topic, 0);
+}
+
+int main(int count, char **arguments) {
+    static settings s;
+    command_id id = COMMAND_MAIN;
+    int first = 1, status;
+    size_t i;
+    if (count > 1 && strcmp(arguments[1], "--version") == 0) {
+        printf("twostep %s\n", TWS_VERSION_TEXT);
+        return 0;
+    }
+    for (status = 1; status < count; status++)
+        if (strcmp(arguments[status], "--help") == 0 || strcmp(arguments[status], "-h") == 0)
+            return print_help(arguments[1][0] != '-' ? arguments[1] : NULL);
+    if (count > 1 && arguments[1][0] != '-') {
+        for (i = 0; i < COMMAND_TOTAL; i++)
+            if (strcmp(arguments[1], commands[i].name) == 0) id = commands[i].id;
+        if (id == COMMAND_MAIN) return unknown("command", arguments[1], 0);
+        first = 2;
+    }
+    if (id == COMMAND_HELP && count > 3) return misuse("help takes one command, '%s' is one too many%s%s", arguments[3], "", "");
+    if (id == COMMAND_HELP) return print_help(count > 2 ? arguments[2] : NULL);
+    default_settings(&s, id);
+    status = parse_options(&s, count - first, arguments + first);
+    if (status == 0) status = finish_settings(&s);
+    return status != 0 ? status : work(&s);
+}

@@ -1,0 +1,203 @@
+#!/bin/sh
+# The command examples/twostep.c: what it prints, what it refuses, the same numbers for any number
+# of threads. Ends with `N passed, N failed`.
+tests=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd) || exit 2
+root=${TWOSTEP_DIR:-$(dirname -- "$tests")}
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/twostep-cli.XXXXXX") || exit 2
+trap 'rm -rf "$tmp"' EXIT
+passed=0 failed=0
+ok() { passed=$((passed + 1)); }
+no() { failed=$((failed + 1)); echo "cli.sh: $*"; }
+check() { if [ "$1" -eq 0 ]; then ok; else shift; no "$*"; fi; }
+
+# The very command of the README: no other flag.
+mkdir "$tmp/examples" && cp "$root/twostep.h" "$tmp" && cp "$(dirname -- "$tests")"/examples/*.[ch] "$tmp/examples"
+(cd "$tmp" && ${CC:-cc} -O2 -o twostep examples/twostep.c -lm) || { echo '0 passed, 1 failed'; exit 1; }
+cd "$tmp" || exit 2
+small='--neurons 60 --inputs 50 --samples 90 --top 3'
+
+# ---- refusals: status 2 (1 for failures), one sentence, no file left ----
+
+# refuse STATUS WORD ARGUMENTS...: the sentence must contain WORD
+refuse() {
+    refuse_status=$1 refuse_word=$2
+    shift 2
+    ./twostep "$@" --json out.json >out 2>err
+    got=$?
+    lines=$(wc -l <err)
+    if [ "$got" -ne "$refuse_status" ]; then no "twostep $*: status $got, not $refuse_status"
+    elif [ "$lines" -ne 1 ]; then no "twostep $*: $lines lines on standard error"; cat err
+    elif ! grep -q -e "$refuse_word" err; then no "twostep $*: no '$refuse_word' in: $(cat err)"
+    elif [ -s out ]; then no "twostep $*: printed to standard output"
+    elif [ -e out.json ] || [ -e out.json.partial ]; then no "twostep $*: left a file"; rm -f out.json*
+    else ok
+    fi
+}
+refuse 2 "unknown command 'rnu', did you mean 'run'" rnu
+refuse 2 "unknown command 'frobnicate'" frobnicate
+refuse 2 "unknown option '--neuron', did you mean '--neurons'" run --neuron 10
+refuse 2 "unknown option '--xyzzy-plugh'" run --xyzzy-plugh 10
+refuse 2 "unexpected argument '10'" run 10
+refuse 2 "unknown option '-n'" run -n 10
+refuse 2 "neurons is '0', it must be a whole number from 2" run --neurons 0
+refuse 2 "neurons is '1'" run --neurons 1
+refuse 2 "neurons is '-5'" run --neurons -5
+refuse 2 "neurons is '10.5'" run --neurons 10.5
+refuse 2 "neurons is 'ten'" run --neurons ten
+refuse 2 "neurons is '1e99'" run --neurons 1e99
+refuse 2 "neurons is '1e99999'" run --neurons 1e99999
+refuse 2 "neurons is '0x20'" run --neurons 0x20
+refuse 2 "neurons is ''" run --neurons ''
+refuse 2 "neurons is '64 '" run --neurons '64 '
+refuse 2 "neurons is 1e+12, it must be a whole number from 2 to 2147483648" run --neurons 1e12
+refuse 2 "neurons is '64abc'" run --neurons=64abc
+refuse 2 "inputs is '1'" run --inputs 1
+refuse 2 "samples is 'nan'" run --samples nan
+refuse 2 "samples is 'inf'" run --samples inf
+refuse 2 "alpha1 is '0.5', it must be a number at least 0 and below 0.5" run --alpha1 0.5
+refuse 2 "alpha1 is '-0.1'" run --alpha1 -0.1
+refuse 2 "alpha2 is '0.6'" run --alpha2=0.6
+refuse 2 "alpha2 is 'nan'" run --alpha2 nan
+refuse 2 "scale1 is '0', it must be a number above 0" run --scale1 0
+refuse 2 "scale1 is '1e9'" run --scale1 1e9
+refuse 2 "scale2 is '-1'" run --scale2 -1
+refuse 2 "scale2 is 'inf'" run --scale2 inf
+refuse 2 "activation is 'tanhh', it must be tanh, shifted-tanh" run --activation tanhh
+refuse 2 "activation is 'hermite:'" run --activation hermite:
+refuse 2 "activation is 'hermite:1,x'" run --activation hermite:1,x
+refuse 2 "activation is 'hermite:0,1,2,3,4,5,6,7,8,9'" run --activation hermite:0,1,2,3,4,5,6,7,8,9
+refuse 2 "activation is ''" run --activation ''
+refuse 2 "target is 'he5', it must be linear" run --target he5
+refuse 2 "target is 'hermite:1,'" run --target hermite:1,
+refuse 2 "noise is '-0.1'" run --noise -0.1
+refuse 2 "noise is '1e7'" run --noise 1e7
+refuse 2 "batches is 'both', it must be fresh or reuse" run --batches both
+refuse 2 "batches does not apply to 'compare'" compare --batches fresh
+refuse 2 "init is 'zeros', it must be sphere or gaussian" run --init zeros
+refuse 2 "output-scale is '-1', it must be a number from 0 to 1e6, mean-field or correlation" run --output-scale -1
+refuse 2 "output-scale is 'x'" run --output-scale x
+refuse 2 "seed is '-1'" run --seed -1
+refuse 2 "seed is '18446744073709551616'" run --seed 18446744073709551616
+refuse 2 "seed is '1.5'" run --seed 1.5
+refuse 2 "seed is ''" run --seed=
+refuse 2 "top is '0'" run --top 0
+refuse 2 "top is '65'" run --top 65
+refuse 2 "top is 10, it must be from 1 to min(64, neurons, inputs) = 8" run --neurons 8
+refuse 2 "target: it has 3 directions\|target.*directions" run --target product3 --inputs 2 --neurons 2 --samples 5 --top 1
+refuse 2 "threads is '-1'" run --threads -1
+refuse 2 "threads is '65'" run --threads 65
+refuse 2 "kernel is 'sse9'" run --kernel sse9
+refuse 2 "kernel is 'wasm', this machine" run --kernel wasm
+refuse 2 "quiet takes no value" run --quiet=yes
+refuse 2 "seed does not apply to 'theory'" theory --seed 3
+refuse 2 "inputs is '1e16'" theory --inputs 1e16
+refuse 1 "no memory for the weights" run --neurons 1e6 --inputs 1e6 --samples 1e6 --quiet
+
+./twostep run $small --json >out 2>err; got=$?
+[ $got -eq 2 ] && grep -q 'json needs a value' err; check $? "an option without its value: $got $(cat err)"
+./twostep run $small --quiet --json no/such/folder/x.json >out 2>err; got=$?
+[ $got -eq 1 ] && grep -q "cannot write 'no/such/folder/x.json'" err; check $? "unwritable file: $got $(cat err)"
+mkdir folder; ./twostep run $small --quiet --json folder >out 2>err; got=$?
+[ $got -eq 1 ] && [ ! -e folder.partial ] && [ -d folder ]; check $? "a folder in the file's place: $got $(cat err)"
+if [ -w /dev/full ]; then
+    ./twostep run $small >/dev/full 2>err; got=$?
+    [ $got -eq 1 ] && grep -q "cannot write 'standard output'" err; check $? "full disk: $got $(cat err)"
+    ./twostep run $small --json - >/dev/full 2>err; got=$?
+    [ $got -eq 1 ]; check $? "full disk, JSON: $got $(cat err)"
+fi
+
+# ---- what it says of itself ----
+
+./twostep --version | grep -q '^twostep [0-9]*\.[0-9]*\.[0-9]*$'; check $? --version
+for topic in '' run compare theory help; do
+    ./twostep help $topic >out 2>err && [ -s out ] && [ ! -s err ]; check $? "help $topic"
+done
+./twostep help run >out; ./twostep run --help >err; cmp -s out err; check $? "run --help is not help run"
+./twostep --help | grep -q 'arXiv 2605.17767'; check $? --help
+awk 'length > 200 {bad = 1} END {exit bad}' out; check $? "help lines too long"
+# every option of the help text is understood: a wrong value names it, an unknown name would not
+./twostep help run | sed -n 's/^  \(--[a-z0-9-]*\) .*/\1/p' >names
+[ "$(wc -l <names)" -ge 18 ]; check $? "options in help: $(wc -l <names)"
+while read -r name; do
+    ./twostep run "$name=" >out 2>err
+    grep -q -e "^twostep: $name " err; check $? "$name of the help text: $(cat err)"
+done <names
+
+# ---- what it prints ----
+
+./twostep run $small --json a.json >out 2>err; check $? "run: $(cat err)"
+[ -s out ] && [ ! -s err ] && [ ! -e a.json.partial ]; check $? "run prints a table, no error"
+grep -q 'edge of the bulk' out; check $? "table"
+./twostep run $small --json - >b.json; check $? "run --json -"
+./twostep run $small --quiet --json c.json >out; [ ! -s out ]; check $? "--quiet is quiet"
+timeless() { sed -e 's/"seconds": {[^}]*}//' -e 's/"threads": [0-9]*//' "$1"; }
+timeless a.json >a; timeless b.json >b; cmp -s a b; check $? "JSON to a file and to standard output differ"
+for threads in 1 2 3 7; do
+    for command in "run --batches reuse" "run --batches fresh" compare; do
+        ./twostep $command $small --neurons 200 --samples 500 --threads $threads --quiet --json t.json; check $? "--threads $threads"
+        timeless t.json >"t$threads"
+        [ $threads -eq 1 ] && cp t1 "first-$(echo $command | tr -d ' -')"
+        cmp -s "t$threads" "first-$(echo $command | tr -d ' -')"; check $? "$command: --threads $threads gives other numbers"
+    done
+done
+grep -c '"threads": 7' t.json >/dev/null; check $? "threads in JSON"
+./twostep run $small --seed 1 --quiet --json a.json; ./twostep run $small --seed 2 --quiet --json b.json
+timeless a.json >a; timeless b.json >b; cmp -s a b; [ $? -eq 1 ]; check $? "two seeds give the same numbers"
+./twostep theory --neurons 1e12 --inputs 1e12 --samples 2e12 --json - >out 2>err; check $? "theory at 1e12: $(cat err)"
+grep -q '"neurons": 1000000000000,' out && ! grep -qi -e nan -e inf[^o] out; check $? "theory JSON"
+
+python=
+for p in /usr/bin/python3 python3; do
+    if command -v $p >/dev/null 2>&1; then python=$p; break; fi
+done
+if [ -z "$python" ]; then
+    echo "skip: cli-json: no python3"
+else
+    ./twostep run $small --json run.json --quiet && ./twostep compare $small --json compare.json --quiet &&
+        ./twostep theory --json theory.json --quiet; check $? "files for the JSON check"
+    $python - <<'END' ; check $? "JSON contract"
+import json, math
+def strict(name):
+    def no(x): raise ValueError(x)
+    return json.load(open(name), parse_constant=no)
+def spectrum(m, step, top):
+    assert m["step"] == step
+    for key in ("singular_values", "alignments", "readout_alignments", "residuals"):
+        assert len(m[key]) == top, key
+    s = m["singular_values"]
+    assert all(a >= b > 0 for a, b in zip(s, s[1:]))
+    assert all(0 <= x <= 1.0001 for x in m["alignments"] + m["readout_alignments"])
+    assert all(x <= 1e-5 for x in m["residuals"])
+    assert m["outliers"] == sum(x > m["edge"] + m["margin"] for x in s)
+    assert m["loss"] > 0
+def prediction(p, step):
+    assert p["step"] == step and p["edge"] > 0
+    assert len(p["singular_values"]) == len(p["alignments"]) == len(p["readout_alignments"]) == p["outliers"]
+r = strict("run.json")
+assert r["version"].count(".") == 2 and r["command"] == "run"
+c = r["config"]
+assert set(c) >= {"neurons", "inputs", "samples", "alpha1", "alpha2", "scale1", "scale2", "activation", "target", "directions",
+                  "noise", "batches", "init", "output_scale", "seed", "top"}
+assert c["neurons"] == 60 and c["inputs"] == 50 and c["samples"] == 90 and c["batches"] == "reuse" and c["seed"] == 1
+assert abs(c["output_scale"] - 60 ** -0.5) < 1e-8
+assert abs(r["eta"][0] - 60 ** 0.3) < 1e-6 and abs(r["eta"][1] - 60 ** 0.4) < 1e-6
+assert [m["step"] for m in r["measured"]] == [0, 1, 2]
+for m in r["measured"]: spectrum(m, m["step"], 3)
+assert [p["step"] for p in r["predicted"]] == [1, 2]
+for p in r["predicted"]: prediction(p, p["step"])
+assert r["limit"]["outliers"] == 3 and [o["k"] for o in r["limit"]["orders"]][:3] == [0, 1, 2]
+assert set(r["limit"]["orders"][0]) == {"k", "exponent", "leading_strength", "sees_target_fresh", "sees_target_reuse"}
+assert isinstance(r["warnings"], list) and set(r["seconds"]) == {"data", "step1", "step2", "spectrum", "total"}
+assert r["threads"] >= 1 and r["kernel"] in ("plain", "sse2", "avx2", "avx512", "neon", "wasm")
+c = strict("compare.json")
+assert [x["name"] for x in c["cases"]] == ["initial", "one-step", "two-steps-fresh", "two-steps-reuse"]
+for x, step in zip(c["cases"], (0, 1, 2, 2)):
+    spectrum(x["measured"], step, 3)
+    prediction(x["predicted"], step)
+t = strict("theory.json")
+assert "measured" not in t and "seconds" not in t and len(t["predicted"]) == 2
+END
+fi
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

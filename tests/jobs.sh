@@ -1,0 +1,36 @@
+# Read by the test scripts: a list of jobs, run two at a time, in plain POSIX sh.
+#
+# two_at_a_time LIST FUNCTION SCRATCH
+#   calls `FUNCTION NUMBER LINE` for every line of the file LIST. Two workers walk the same list; who
+#   makes the folder of a number first (mkdir cannot succeed twice) has the job.
+
+jobs_worker() {
+    jobs_number=0
+    while IFS= read -r jobs_line; do
+        jobs_number=$((jobs_number + 1))
+        mkdir "$3/claim.$jobs_number" 2>/dev/null || continue
+        "$2" "$jobs_number" "$jobs_line" </dev/null
+    done <"$1"
+}
+
+two_at_a_time() {
+    rm -rf "$3"/claim.*
+    jobs_worker "$@" &
+    jobs_first=$!
+    jobs_worker "$@" &
+    jobs_second=$!
+    trap 'kill $jobs_first $jobs_second 2>/dev/null; exit 130' INT
+    trap 'kill $jobs_first $jobs_second 2>/dev/null; exit 143' TERM HUP
+    wait
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+}
+
+# limited SECONDS COMMAND...: under `timeout` where there is one.
+if command -v timeout >/dev/null 2>&1; then
+    limited() { timeout -k 5 "$@"; }
+else
+    limited() { shift; "$@"; }
+fi
+
+has() { command -v "$1" >/dev/null 2>&1; }

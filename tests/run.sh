@@ -1,0 +1,166 @@
+#!/bin/sh
+# The one test command:  sh tests/run.sh [-v] [-k PATTERN]
+#
+#   -k PATTERN   only the parts whose name matches the extended regular expression (test_gemm,
+#                test_gemm-double, compile, structure, cli, mutants)
+#   -v           all that the parts print, not only their failures
+#   CC           the C compiler, `cc` by default: all that the test programs need
+#   TWOSTEP_TEST_NO_SKIP=1   a part that cannot run here is a failure
+#   TWOSTEP_DIR  the folder of the twostep.h to test, the one above this by default
+#
+# Parts: each tests/test_*.c (and once more in double, unless one of its first three lines says
+# `float only`), then compile.sh, structure.py, cli.sh, mutants.sh. A part prints `skip: NAME: why`
+# for what it cannot do here and ends with `N passed, N failed`. A crash, a timeout or a missing
+# result line is one failure. Everything is built in a temporary folder. The last line is the sum.
+
+tests=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd) || exit 2
+root=$(dirname -- "$tests")
+CC=${CC:-cc}
+TWOSTEP_DIR=${TWOSTEP_DIR:-$root}
+export CC TWOSTEP_DIR
+. "$tests/jobs.sh"
+
+pattern=. verbose=
+while [ $# -gt 0 ]; do
+    case $1 in
+    -v) verbose=1 ;;
+    -k) [ $# -ge 2 ] || { echo "run.sh: -k wants a pattern" >&2; exit 2; }
+        pattern=$2; shift ;;
+    *) echo "usage: sh tests/run.sh [-v] [-k PATTERN]; not: $1" >&2; exit 2 ;;
+    esac
+    shift
+done
+has "${CC%% *}" || { echo "run.sh: no C compiler: $CC (set CC)" >&2; exit 2; }
+
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/twostep-tests.XXXXXX") || exit 2
+trap 'rm -rf "$tmp"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+: >"$tmp/sums"
+start=$(date +%s)
+
+# tell NAME STATUS SECONDS OUTPUT: one line about a part that has run, and its numbers to $tmp/sums.
+tell() {
+    tell_line=$(grep -E '^[0-9]+ passed, [0-9]+ failed' "$4" | tail -n 1)
+    tell_skipped=$(grep -c '^skip: ' "$4")
+    tell_passed=0 tell_failed=0 tell_why=
+    if [ -n "$tell_line" ]; then
+        tell_passed=${tell_line%% *}
+        tell_failed=${tell_line#*, }
+        tell_failed=${tell_failed%% *}
+    fi
+    if [ "$2" -eq 124 ] || [ "$2" -eq 137 ]; then
+        tell_why=' (timed out)'
+        tell_failed=$((tell_failed + 1))
+    elif [ -z "$tell_line" ]; then
+        tell_why=" (no result line, exit status $2)"
+        tell_failed=$((tell_failed + 1))
+    elif [ "$2" -ne 0 ] && [ "$tell_failed" -eq 0 ]; then
+        tell_why=" (exit status $2)"
+        tell_failed=1
+    elif [ "$tell_passed" -eq 0 ] && [ "$tell_failed" -eq 0 ] && [ "$tell_skipped" -eq 0 ]; then
+        tell_why=' (nothing was checked)'
+        tell_failed=1
+    fi
+    if [ -n "$TWOSTEP_TEST_NO_SKIP" ] && [ "$TWOSTEP_TEST_NO_SKIP" != 0 ]; then
+        tell_failed=$((tell_failed + tell_skipped))
+        [ "$tell_skipped" -eq 0 ] || tell_why="$tell_why ($tell_skipped not to be skipped)"
+        tell_skipped=0
+    fi
+    echo "$tell_passed $tell_failed $tell_skipped" >>"$tmp/sums"
+    {
+        if [ -n "$verbose" ]; then
+            sed 's/^/    /' "$4"
+        elif [ "$tell_failed" -ne 0 ]; then
+            grep -v '^[0-9]* passed, [0-9]* failed' "$4" | tail -n 40 | sed 's/^/    /'
+        else
+            grep '^skip: ' "$4"
+        fi
+        printf '%-26s %7d passed, %d failed%s  %d s\n' "$1:" "$tell_passed" "$tell_failed" \
+            "$tell_why" "$3"
+    } >"$4.told"
+    cat "$4.told"
+}
+
+# program NUMBER "NAME FILE FLAGS": builds one test program and runs it.
+program() {
+    program_start=$(date +%s)
+    set -- "$1" $2
+    program_name=$2 program_file=$3 program_flags=$4
+    program_out=$tmp/$program_name.out
+    if $CC -std=c99 -O2 -I"$TWOSTEP_DIR" -I"$tests" $program_flags -o "$tmp/$program_name" \
+        "$tests/$program_file" -lm >"$program_out" 2>&1; then
+        (cd "$tests" && limited 300 "$tmp/$program_name") >>"$program_out" 2>&1
+        program_status=$?
+    else
+        echo "$program_file does not compile" >>"$program_out"
+        program_status=1
+    fi
+    tell "$program_name" "$program_status" $(($(date +%s) - program_start)) "$program_out"
+    rm -f "$tmp/$program_name"
+}
+
+# script NAME SECONDS COMMAND...: runs one of the other parts.
+script() {
+    script_name=$1 script_limit=$2
+    shift 2
+    printf '%s\n' "$script_name" | grep -Eq -- "$pattern" || return 0
+    script_start=$(date +%s)
+    limited "$script_limit" "$@" >"$tmp/$script_name.out" 2>&1 </dev/null
+    tell "$script_name" $? $(($(date +%s) - script_start)) "$tmp/$script_name.out"
+}
+
+cat >"$tmp/machine.c" <<'END'
+#include <stdio.h>
+#define TWOSTEP_IMPLEMENTATION
+#include "twostep.h"
+int main(void) {
+    int k;
+    printf("twostep.h %s, %u threads, kernels:", TWS_VERSION_TEXT, tws_context_threads(NULL));
+    for (k = 1; k < (int)TWS_KERNEL_COUNT; k++)
+        if (tws_kernel_available((tws_kernel)k)) printf(" %s", tws_kernel_name((tws_kernel)k));
+    puts("");
+    return 0;
+}
+END
+if $CC -O0 -I"$TWOSTEP_DIR" -o "$tmp/machine" "$tmp/machine.c" -lm 2>/dev/null; then
+    "$tmp/machine"
+fi
+
+# The test programs, the double ones after all the float ones.
+for file in "$tests"/test_*.c; do
+    [ -f "$file" ] || continue
+    name=$(basename "$file" .c)
+    echo "$name $name.c" >>"$tmp/float"
+    head -n 3 "$file" | grep -q 'float only' ||
+        echo "$name-double $name.c -DTWOSTEP_DOUBLE" >>"$tmp/double"
+done
+cat "$tmp/float" "$tmp/double" 2>/dev/null |
+    while read -r name rest; do
+        printf '%s\n' "$name" | grep -Eq -- "$pattern" && echo "$name $rest"
+    done >"$tmp/programs"
+two_at_a_time "$tmp/programs" program "$tmp"
+
+[ ! -f "$tests/compile.sh" ] || script compile 600 sh "$tests/compile.sh"
+if [ -f "$tests/structure.py" ]; then
+    if has python3; then
+        script structure 120 python3 "$tests/structure.py"
+    else
+        script structure 9 sh -c 'echo "skip: structure: no python3"; echo "0 passed, 0 failed"'
+    fi
+fi
+[ ! -f "$tests/cli.sh" ] || script cli 600 sh "$tests/cli.sh"
+[ ! -f "$tests/mutants.sh" ] || script mutants 900 sh "$tests/mutants.sh"
+
+if [ ! -s "$tmp/sums" ]; then
+    echo "no part matches: $pattern" >&2
+    exit 2
+fi
+echo "$(($(date +%s) - start)) s in all"
+awk '{ passed += $1; failed += $2; skipped += $3 }
+    END {
+        printf "%d passed, %d failed", passed, failed
+        if (skipped) printf ", %d skipped", skipped
+        print ""
+        exit failed > 0
+    }' "$tmp/sums"

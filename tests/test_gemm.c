@@ -1,0 +1,394 @@
+/* The matrix product against a triple loop in double precision: every kernel of this machine, every
+   edge of the register tile, the block sizes, transposes, leading dimensions, special alpha and
+   beta, NaN where nothing may be read, guards where nothing may be written, thread counts, bad
+   arguments, failing allocations. */
+#define TWOSTEP_IMPLEMENTATION
+#include "twostep.h"
+
+#include "check.h"
+
+#define GUARD ((tws_real)12345.25)
+
+static uint32_t state = 1;
+
+static tws_real random_real(void) {
+    state = state * 1664525u + 1013904223u;
+    return (tws_real)((double)(state >> 8) / 16777216.0 - 0.5);
+}
+
+static tws_real *make(size_t count) {
+    tws_real *p = (tws_real *)malloc((count + 1) * sizeof(tws_real));
+    if (p == NULL) exit(2);
+    return p;
+}
+
+typedef struct problem {
+    int ta, tb;
+    size_t m, n, k, pad; /* pad: how much the leading dimensions exceed the rows */
+    tws_real alpha, beta;
+    int nan_c; /* beta == 0: C holds NaN before */
+} problem;
+
+/* Runs one product and checks each entry and each guard; 1 when all is right. */
+static int right(tws_context *context, const problem *q) {
+    const size_t lda = (q->ta ? q->m : q->k) + q->pad, ldb = (q->tb ? q->k : q->n) + q->pad;
+    const size_t ldc = q->n + q->pad, border = 8;
+    const size_t a_rows = q->ta ? q->k : q->m, b_rows = q->tb ? q->n : q->k;
+    const double epsilon = sizeof(tws_real) == 4 ? FLT_EPSILON : DBL_EPSILON;
+    tws_real *a = make(a_rows * lda), *b = make(b_rows * ldb);
+    tws_real *c = make(q->m * ldc + 2 * border), *old = make(q->m * q->n);
+    size_t i, j, p;
+    int ok = 1;
+    for (i = 0; i < a_rows * lda; i++) a[i] = i % lda < lda - q->pad ? random_real() : (tws_real)NAN;
+    for (i = 0; i < b_rows * ldb; i++) b[i] = i % ldb < ldb - q->pad ? random_real() : (tws_real)NAN;
+    for (i = 0; i < q->m * ldc + 2 * border; i++) c[i] = GUARD;
+    for (i = 0; i < q->m; i++) {
+        for (j = 0; j < q->n; j++) {
+            old[i * q->n + j] = random_real();
+            c[border + i * ldc + j] = q->nan_c ? (tws_real)NAN : old[i * q->n + j];
+        }
+    }
+    if (tws_gemm(context, q->ta ? TWS_TRANSPOSE : TWS_NO_TRANSPOSE,
+                 q->tb ? TWS_TRANSPOSE : TWS_NO_TRANSPOSE, q->m, q->n, q->k, q->alpha, a, lda, b,
+                 ldb, q->beta, c + border, ldc) != TWS_OK)
+        ok = 0;
+    for (i = 0; i < q->m; i++) {
+        for (j = 0; j < q->n; j++) {
+            double sum = 0, size = 0, previous = (double)q->beta * (double)old[i * q->n + j], error;
+            for (p = 0; p < q->k; p++) {
+                const double term = (double)(q->ta ? a[p * lda + i] : a[i * lda + p]) *
+                                    (double)(q->tb ? b[j * ldb + p] : b[p * ldb + j]);
+                sum += term;
+                size += fabs(term);
+            }
+            error = fabs((double)c[border + i * ldc + j] - ((double)q->alpha * sum + previous));
+            if (!(error <= 4 * epsilon * ((double)(q->k + 1) * fabs((double)q->alpha) * size + fabs(previous))))
+                ok = 0;
+            c[border + i * ldc + j] = GUARD;
+        }
+    }
+    for (i = 0; i < q->m * ldc + 2 * border; i++)
+        if (c[i] != GUARD) ok = 0;
+    if (!ok)
+        fprintf(stderr, "%s, %u threads: wrong for ta %d tb %d m %lu n %lu k %lu pad %lu alpha %g beta %g\n",
+                tws_kernel_name(context->kernel), context->threads, q->ta, q->tb, (unsigned long)q->m,
+                (unsigned long)q->n, (unsigned long)q->k, (unsigned long)q->pad, (double)q->alpha,
+                (double)q->beta);
+    free(a);
+    free(b);
+    free(c);
+    free(old);
+    return ok;
+}
+
+/* A problem whose transposes, padding, alpha and beta cycle with the running number. */
+static problem cycled(size_t m, size_t n, size_t k) {
+    static const tws_real factor[4] = {1, 0, -1, (tws_real)0.5};
+    static unsigned number = 0;
+    problem q;
+    number++;
+    q.ta = (int)(number & 1);
+    q.tb = (int)(number >> 1 & 1);
+    q.m = m;
+    q.n = n;
+    q.k = k;
+    q.pad = number % 5 == 0 ? 0 : number % 5 * 2 - 1;
+    q.alpha = number % 11 == 0 ? 0 : factor[number % 3 == 0 ? 2 : number % 7 == 0 ? 3 : 0];
+    q.beta = factor[(number >> 2) % 4];
+    q.nan_c = q.beta == 0;
+    return q;
+}
+
+/* Every height and width up to two tiles, for a few depths. */
+static void test_tiles(tws_context *context, const twsi_kernels *kernels) {
+    static const size_t depth[] = {0, 1, 2, 3, 7, 17};
+    size_t m, n, k;
+    int ok = 1;
+    for (m = 0; m <= 2 * kernels->gemm_rows + 1; m++) {
+        for (n = 0; n <= 2 * kernels->gemm_columns + 1; n++) {
+            for (k = 0; k < sizeof depth / sizeof depth[0]; k++) {
+                const problem q = cycled(m, n, depth[k]);
+                ok &= right(context, &q);
+            }
+        }
+    }
+    CHECK(ok);
+}
+
+/* Depths through two cache blocks, each with all four transposes. */
+static void test_depths(tws_context *context, const twsi_kernels *kernels) {
+    const size_t block = kernels->gemm_depth;
+    size_t k, i;
+    int ok = 1;
+    for (k = 0; k <= 2 * block + 1; k += k + 2 >= block && k <= block + 1 ? 1 : 13) {
+        for (i = 0; i < 4; i++) {
+            const problem q = cycled(kernels->gemm_rows + 1, kernels->gemm_columns - 1, k);
+            ok &= right(context, &q);
+        }
+    }
+    for (i = 0; i < 3; i++) {
+        problem q = cycled(5, 9, block - 1 + i);
+        ok &= right(context, &q);
+        q = cycled(5, 9, 2 * block - 1 + i);
+        ok &= right(context, &q);
+    }
+    CHECK(ok);
+}
+
+/* Heights and widths around the blocks of cache, task, packing and outer loop. */
+static void test_blocks(tws_context *context, const twsi_kernels *kernels) {
+    size_t size[6], s, i;
+    int ok = 1;
+    size[0] = kernels->gemm_block_rows;
+    size[1] = 2 * kernels->gemm_block_rows;
+    size[2] = TWSI_GEMM_TASK_COLUMNS;
+    size[3] = TWSI_GEMM_PACK_GROUP;
+    size[4] = TWSI_GEMM_PACKED_ROWS;
+    size[5] = TWSI_GEMM_PACKED_COLUMNS;
+    for (s = 0; s < 6; s++) {
+        for (i = 0; i < 3; i++) {
+            problem q = cycled(size[s] - 1 + i, 3, 5);
+            ok &= right(context, &q);
+            q = cycled(3, size[s] - 1 + i, 5);
+            ok &= right(context, &q);
+        }
+    }
+    CHECK(ok);
+}
+
+/* All transposes with all of alpha and beta, larger than one block of rows. */
+static void test_factors(tws_context *context, const twsi_kernels *kernels) {
+    static const tws_real factor[4] = {0, 1, -1, (tws_real)0.5};
+    size_t i;
+    int ok = 1;
+    for (i = 0; i < 64; i++) {
+        problem q = cycled(kernels->gemm_block_rows + 3, kernels->gemm_columns * 2 + 5, 19);
+        q.ta = (int)(i & 1);
+        q.tb = (int)(i >> 1 & 1);
+        q.alpha = factor[i >> 2 & 3];
+        q.beta = factor[i >> 4];
+        q.nan_c = q.beta == 0;
+        ok &= right(context, &q);
+    }
+    CHECK(ok);
+}
+
+/* NaN and infinity stay in their row and column, whatever the padding of the tiles. */
+static void test_not_finite(tws_context *context, const twsi_kernels *kernels) {
+    const size_t m = kernels->gemm_rows + 1, n = kernels->gemm_columns + 1, k = 5;
+    tws_real *a = make(m * k), *b = make(k * n), *c = make(m * n);
+    size_t i, j;
+    int ok = 1;
+    for (i = 0; i < m * k; i++) a[i] = 1;
+    for (i = 0; i < k * n; i++) b[i] = 1;
+    a[(m - 1) * k + 2] = (tws_real)NAN;
+    b[3 * n + n - 1] = (tws_real)INFINITY;
+    CHECK(tws_gemm(context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, m, n, k, 1, a, k, b, n, 0, c, n) == TWS_OK);
+    for (i = 0; i < m; i++)
+        for (j = 0; j < n; j++)
+            ok &= i == m - 1 ? c[i * n + j] != c[i * n + j]
+                  : j == n - 1 ? c[i * n + j] > 1e30
+                               : c[i * n + j] == (tws_real)k;
+    CHECK(ok);
+    /* alpha == 0 and k == 0 never read A and B */
+    CHECK(tws_gemm(context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, m, n, k, 0, NULL, k, NULL, n, 0, c, n) == TWS_OK);
+    CHECK(c[0] == 0 && c[m * n - 1] == 0);
+    CHECK(tws_gemm(context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, m, n, 0, 1, NULL, 0, NULL, n, 1, c, n) == TWS_OK);
+    CHECK(c[0] == 0 && c[m * n - 1] == 0);
+    free(a);
+    free(b);
+    free(c);
+}
+
+/* A product too big for the triple loop: C r against A (B r) for a random r. */
+static void test_big(tws_context *context, size_t m, size_t n, size_t k) {
+    tws_real *a = make(m * k), *b = make(n * k), *c = make(m * n);
+    double *r = (double *)malloc(n * sizeof *r), *br = (double *)malloc(k * sizeof *br);
+    const double epsilon = sizeof(tws_real) == 4 ? FLT_EPSILON : DBL_EPSILON;
+    double worst = 0;
+    size_t i, j, p;
+    if (r == NULL || br == NULL) exit(2);
+    for (i = 0; i < m * k; i++) a[i] = random_real();
+    for (i = 0; i < n * k; i++) b[i] = random_real();
+    for (j = 0; j < n; j++) r[j] = (double)random_real();
+    CHECK(tws_gemm(context, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, m, n, k, 1, a, k, b, k, 0, c, n) == TWS_OK);
+    for (p = 0; p < k; p++) br[p] = 0;
+    for (j = 0; j < n; j++)
+        for (p = 0; p < k; p++) br[p] += (double)b[j * k + p] * r[j];
+    for (i = 0; i < m; i++) {
+        double got = 0, want = 0, error;
+        for (j = 0; j < n; j++) got += (double)c[i * n + j] * r[j];
+        for (p = 0; p < k; p++) want += (double)a[i * k + p] * br[p];
+        error = fabs(got - want);
+        if (!(error <= worst)) worst = error;
+    }
+    CHECK_NEAR(worst, 0, 0.5 * epsilon * (double)k * sqrt((double)n));
+    free(a);
+    free(b);
+    free(c);
+    free(r);
+    free(br);
+}
+
+/* The same bits for 1, 2, 3 and 7 threads, and for a C that is computed in parts. */
+static void test_same_bits(tws_context *context, const twsi_kernels *kernels) {
+    static const unsigned threads[4] = {1, 2, 3, 7};
+    const size_t m = 2 * kernels->gemm_block_rows + 5, n = 2 * TWSI_GEMM_TASK_COLUMNS + 37;
+    const size_t k = kernels->gemm_depth + 9, cut_m = m / 2 + 1, cut_n = n / 3;
+    tws_real *a = make(m * k), *b = make(k * n), *c = make(m * n), *start = make(m * n), *first = make(m * n);
+    size_t i;
+    for (i = 0; i < m * k; i++) a[i] = random_real();
+    for (i = 0; i < k * n; i++) b[i] = random_real();
+    for (i = 0; i < m * n; i++) start[i] = random_real();
+    for (i = 0; i < 4; i++) {
+        context->threads = threads[i];
+        memcpy(c, start, m * n * sizeof *c);
+        CHECK(tws_gemm(context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, m, n, k, (tws_real)0.7, a, k, b, n,
+                       (tws_real)0.3, c, n) == TWS_OK);
+        if (i == 0) memcpy(first, c, m * n * sizeof *c);
+        CHECK(memcmp(first, c, m * n * sizeof *c) == 0);
+    }
+    memcpy(c, start, m * n * sizeof *c);
+    for (i = 0; i < 4; i++) {
+        const size_t row = i / 2 * cut_m, column = i % 2 * cut_n;
+        CHECK(tws_gemm(context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, i < 2 ? cut_m : m - cut_m,
+                       i % 2 ? n - cut_n : cut_n, k, (tws_real)0.7, a + row * k, k, b + column, n,
+                       (tws_real)0.3, c + row * n + column, n) == TWS_OK);
+    }
+    CHECK(memcmp(first, c, m * n * sizeof *c) == 0);
+    context->threads = 1;
+    free(a);
+    free(b);
+    free(c);
+    free(start);
+    free(first);
+}
+
+/* Panels made once serve many products of other sizes on one team. */
+static void test_buffers(tws_context *context) {
+    const size_t m = 150, n = 170, k = 700;
+    tws_real *a = make(m * k), *b = make(k * n), *c = make(m * n), *d = make(m * n);
+    twsi_team team;
+    twsi_pool pool;
+    twsi_gemm_buffers buffers;
+    size_t i, t;
+    for (i = 0; i < m * k; i++) a[i] = random_real();
+    for (i = 0; i < k * n; i++) b[i] = random_real();
+    context->threads = 3;
+    CHECK(twsi_team_open(&team, context, 3) == TWS_OK);
+    twsi_pool_open(&pool, context);
+    buffers = twsi_gemm_prepare(&team, &pool, m, n, k);
+    CHECK(pool.status == TWS_OK);
+    for (t = 0; t < 40; t++) {
+        const size_t mm = m - t * 3, nn = n - t * 4, kk = k - t * 17;
+        twsi_gemm_with(&team, &buffers, TWS_TRANSPOSE, TWS_TRANSPOSE, mm, nn, kk, 1, a, m, b, k, 0, c, n);
+        CHECK(tws_gemm(context, TWS_TRANSPOSE, TWS_TRANSPOSE, mm, nn, kk, 1, a, m, b, k, 0, d, n) == TWS_OK);
+        for (i = 0; i < mm; i++) CHECK(memcmp(c + i * n, d + i * n, nn * sizeof *c) == 0);
+    }
+    twsi_pool_close(&pool);
+    twsi_team_close(&team);
+    context->threads = 1;
+    free(a);
+    free(b);
+    free(c);
+    free(d);
+}
+
+/* The call fails with this status, and its message has the parameter and the value. */
+#define REFUSED(status, name, value, call)                        \
+    do {                                                          \
+        context.message[0] = 0;                                   \
+        CHECK((call) == (status));                                \
+        CHECK(strstr(context.message, name) == context.message); \
+        CHECK(strstr(context.message, value) != NULL);            \
+    } while (0)
+
+static void test_bad_arguments(void) {
+    tws_context context = tws_default_context();
+    tws_real m[16] = {0};
+    const size_t huge = SIZE_MAX / 4;
+    tws_transpose bad;
+    const int number = 3;
+    memcpy(&bad, &number, sizeof bad);
+    REFUSED(TWS_BAD_ARGUMENT, "transpose_a", "3", tws_gemm(&context, bad, TWS_NO_TRANSPOSE, 2, 2, 2, 1, m, 2, m, 2, 0, m, 2));
+    REFUSED(TWS_BAD_ARGUMENT, "transpose_b", "3", tws_gemm(&context, TWS_NO_TRANSPOSE, bad, 2, 2, 2, 1, m, 2, m, 2, 0, m, 2));
+    REFUSED(TWS_BAD_ARGUMENT, "lda", "2", tws_gemm(&context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, 2, 2, 3, 1, m, 2, m, 2, 0, m, 2));
+    REFUSED(TWS_BAD_ARGUMENT, "lda", "3", tws_gemm(&context, TWS_TRANSPOSE, TWS_NO_TRANSPOSE, 4, 2, 3, 1, m, 3, m, 2, 0, m, 2));
+    REFUSED(TWS_BAD_ARGUMENT, "ldb", "1", tws_gemm(&context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, 2, 2, 2, 1, m, 2, m, 1, 0, m, 2));
+    REFUSED(TWS_BAD_ARGUMENT, "ldb", "2", tws_gemm(&context, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, 2, 2, 3, 1, m, 3, m, 2, 0, m, 2));
+    REFUSED(TWS_BAD_ARGUMENT, "ldc", "1", tws_gemm(&context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, 2, 2, 2, 1, m, 2, m, 2, 0, m, 1));
+    REFUSED(TWS_BAD_ARGUMENT, "a ", "NULL", tws_gemm(&context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, 2, 2, 2, 1, NULL, 2, m, 2, 0, m, 2));
+    REFUSED(TWS_BAD_ARGUMENT, "b ", "NULL", tws_gemm(&context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, 2, 2, 2, 1, m, 2, NULL, 2, 0, m, 2));
+    REFUSED(TWS_BAD_ARGUMENT, "c ", "NULL", tws_gemm(&context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, 2, 2, 2, 1, m, 2, m, 2, 0, NULL, 2));
+    REFUSED(TWS_TOO_LARGE, "a ", "lda", tws_gemm(&context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, huge, 2, 8, 1, m, 8, m, 2, 0, m, 2));
+    context.threads = TWSI_MAX_THREADS + 1;
+    REFUSED(TWS_BAD_ARGUMENT, "context.threads", "65", tws_gemm(&context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, 2, 2, 2, 1, m, 2, m, 2, 0, m, 2));
+    CHECK(tws_gemm(NULL, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, 2, 2, 2, 1, m, 1, m, 2, 0, m, 2) == TWS_BAD_ARGUMENT);
+    CHECK(tws_gemm(NULL, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, 0, 2, 2, 1, NULL, 2, NULL, 2, 0, NULL, 2) == TWS_OK);
+    CHECK(tws_gemm(NULL, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, 2, 0, 2, 1, NULL, 2, NULL, 2, 0, NULL, 2) == TWS_OK);
+}
+
+typedef struct failing {
+    int left, live; /* allocations until failure, blocks not yet released */
+} failing;
+
+static void *failing_allocate(void *user, size_t bytes) {
+    failing *f = (failing *)user;
+    if (f->left-- <= 0) return NULL;
+    f->live++;
+    return malloc(bytes);
+}
+
+static void failing_release(void *user, void *pointer) {
+    ((failing *)user)->live--;
+    free(pointer);
+}
+
+/* Each allocation fails once; C is untouched then and nothing leaks. */
+static void test_out_of_memory(void) {
+    tws_context context = tws_default_context();
+    tws_real a[6] = {1, 2, 3, 4, 5, 6}, c[4] = {9, 9, 9, 9};
+    failing f;
+    int fail_at;
+    tws_status status = TWS_OUT_OF_MEMORY;
+    context.allocator.allocate = failing_allocate;
+    context.allocator.release = failing_release;
+    context.allocator.user = &f;
+    for (fail_at = 0; fail_at < 10 && status != TWS_OK; fail_at++) {
+        f.left = fail_at;
+        f.live = 0;
+        status = tws_gemm(&context, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, 2, 2, 3, 1, a, 3, a, 3, 0, c, 2);
+        CHECK(f.live == 0);
+        if (status != TWS_OK) {
+            CHECK(status == TWS_OUT_OF_MEMORY && strstr(context.message, "memory") != NULL);
+            CHECK(c[0] == 9 && c[1] == 9 && c[2] == 9 && c[3] == 9);
+        }
+    }
+    CHECK(fail_at >= 2 && status == TWS_OK);
+    CHECK(c[0] == 14 && c[1] == 32 && c[2] == 32 && c[3] == 77);
+}
+
+int main(void) {
+    tws_context context = tws_default_context();
+    int kernel;
+    for (kernel = (int)TWS_KERNEL_PLAIN; kernel < (int)TWS_KERNEL_COUNT; kernel++) {
+        const twsi_kernels *kernels;
+        context.kernel = (tws_kernel)kernel;
+        if (!tws_kernel_available(context.kernel)) continue;
+        kernels = twsi_find_kernels(context.kernel);
+        context.threads = 1;
+        test_tiles(&context, kernels);
+        test_depths(&context, kernels);
+        test_blocks(&context, kernels);
+        test_factors(&context, kernels);
+        test_not_finite(&context, kernels);
+        test_same_bits(&context, kernels);
+        test_buffers(&context);
+        context.threads = 3;
+        test_factors(&context, kernels);
+        test_big(&context, 700, 600, 1100);
+    }
+    test_bad_arguments();
+    test_out_of_memory();
+    return check_report();
+}

@@ -1,0 +1,769 @@
+/* Singular values and vectors: constructed spectra and hard cases against a one-sided Jacobi SVD
+   and against what was put in; every kernel and thread count; operators, shared rows, failures. */
+#define TWOSTEP_IMPLEMENTATION
+#include "twostep.h"
+#include "check.h"
+#include <stdlib.h>
+
+static uint64_t test_state = 1;
+
+static double test_uniform(void) {
+    return (double)(twsi_splitmix64(&test_state) >> 11) / 4503599627370496.0 - 1.0;
+}
+
+static double *numbers(size_t count) {
+    double *x = (double *)calloc(count + 1, sizeof *x);
+    if (x == NULL) exit(2);
+    return x;
+}
+
+static double dot(const double *x, const double *y, size_t n) {
+    double sum = 0.0;
+    size_t i;
+    for (i = 0; i < n; i++) sum += x[i] * y[i];
+    return sum;
+}
+
+/* count orthonormal vectors of n entries, one per row */
+static double *orthonormal(size_t count, size_t n) {
+    double *q = numbers(count * n);
+    size_t i, j, k;
+    int round;
+    for (k = 0; k < count; k++) {
+        double *v = q + k * n, norm;
+        for (i = 0; i < n; i++) v[i] = test_uniform();
+        for (round = 0; round < 3; round++) {
+            for (j = 0; j < k; j++) {
+                const double c = dot(q + j * n, v, n);
+                for (i = 0; i < n; i++) v[i] -= c * q[j * n + i];
+            }
+            norm = sqrt(dot(v, v, n));
+            for (i = 0; i < n; i++) v[i] /= norm;
+        }
+    }
+    return q;
+}
+
+/* U diag(s) V^T, rounded to tws_real, rows at distance ld with NaN between them */
+static tws_real *constructed(size_t m, size_t n, size_t ld, const double *s, size_t count) {
+    double *u = orthonormal(count, m), *v = orthonormal(count, n), *row = numbers(n);
+    tws_real *a = (tws_real *)malloc(m * ld * sizeof *a);
+    size_t i, j, k;
+    if (a == NULL) exit(2);
+    for (i = 0; i < m; i++) {
+        for (j = 0; j < n; j++) row[j] = 0.0;
+        for (k = 0; k < count; k++)
+            for (j = 0; j < n; j++) row[j] += u[k * m + i] * s[k] * v[k * n + j];
+        for (j = 0; j < ld; j++) a[i * ld + j] = j < n ? (tws_real)row[j] : (tws_real)NAN;
+    }
+    free(u);
+    free(v);
+    free(row);
+    return a;
+}
+
+/* All min(m, n) singular values by one-sided Jacobi in double, decreasing. */
+static double *jacobi(const tws_real *a, size_t m, size_t n, size_t ld) {
+    const size_t count = m < n ? m : n, length = m < n ? n : m;
+    double *c = numbers(count * length), *s = numbers(count);
+    size_t i, j, k;
+    int sweep, changed = 1;
+    for (i = 0; i < count; i++)
+        for (k = 0; k < length; k++)
+            c[i * length + k] = (double)(m < n ? a[i * ld + k] : a[k * ld + i]);
+    for (sweep = 0; sweep < 40 && changed; sweep++) {
+        changed = 0;
+        for (i = 0; i < count; i++)
+            for (j = i + 1; j < count; j++) {
+                double *x = c + i * length, *y = c + j * length;
+                const double p = dot(x, x, length), q = dot(y, y, length), r = dot(x, y, length);
+                double zeta, t, cosine, sine;
+                if (!(fabs(r) > 1e-15 * sqrt(p * q)) || p == 0.0 || q == 0.0) continue;
+                if (fabs(r) < 1e-40) continue;
+                changed = 1;
+                zeta = (q - p) / (2.0 * r);
+                t = (zeta >= 0.0 ? 1.0 : -1.0) / (fabs(zeta) + sqrt(1.0 + zeta * zeta));
+                cosine = 1.0 / sqrt(1.0 + t * t);
+                sine = cosine * t;
+                for (k = 0; k < length; k++) {
+                    const double f = x[k];
+                    x[k] = cosine * f - sine * y[k];
+                    y[k] = sine * f + cosine * y[k];
+                }
+            }
+    }
+    for (i = 0; i < count; i++) s[i] = sqrt(dot(c + i * length, c + i * length, length));
+    for (i = 0; i < count; i++)
+        for (j = i; j > 0 && s[j] > s[j - 1]; j--) {
+            const double x = s[j];
+            s[j] = s[j - 1];
+            s[j - 1] = x;
+        }
+    free(c);
+    return s;
+}
+
+/* largest entry of |Q Q^T - I| */
+static double off_orthonormal(const double *q, size_t count, size_t n) {
+    double worst = 0.0;
+    size_t i, j;
+    for (i = 0; i < count; i++)
+        for (j = 0; j <= i; j++) {
+            const double d = fabs(dot(q + i * n, q + j * n, n) - (i == j ? 1.0 : 0.0));
+            if (!(d <= worst)) worst = d;
+        }
+    return worst;
+}
+
+/* largest of |M v - s u|, |M^T u - s v| over all triplets */
+static double residual(const tws_real *a, size_t m, size_t n, size_t ld, const double *s,
+                       const double *u, const double *v, size_t count) {
+    double worst = 0.0, *back = numbers(n);
+    size_t i, j, k;
+    for (k = 0; k < count; k++) {
+        double forth = 0.0, sum = 0.0;
+        memset(back, 0, n * sizeof *back);
+        for (i = 0; i < m; i++) {
+            double p = 0.0;
+            for (j = 0; j < n; j++) {
+                p += (double)a[i * ld + j] * v[k * n + j];
+                back[j] += (double)a[i * ld + j] * u[k * m + i];
+            }
+            p -= s[k] * u[k * m + i];
+            forth += p * p;
+        }
+        for (j = 0; j < n; j++) {
+            const double d = back[j] - s[k] * v[k * n + j];
+            sum += d * d;
+        }
+        if (!(sqrt(forth) <= worst)) worst = sqrt(forth);
+        if (!(sqrt(sum) <= worst)) worst = sqrt(sum);
+    }
+    free(back);
+    return worst;
+}
+
+typedef struct matrix_operator {
+    const tws_real *a;
+    size_t m, n, ld;
+    long calls, fail_at, poison_at;
+} matrix_operator;
+
+static tws_status apply_matrix(void *user, int transposed, const double *x, double *y) {
+    matrix_operator *o = (matrix_operator *)user;
+    size_t i, j;
+    if (++o->calls == o->fail_at) return TWS_BAD_ARGUMENT;
+    for (i = 0; i < (transposed ? o->n : o->m); i++) y[i] = 0.0;
+    for (i = 0; i < o->m; i++)
+        for (j = 0; j < o->n; j++)
+            if (transposed)
+                y[j] += (double)o->a[i * o->ld + j] * x[i];
+            else
+                y[i] += (double)o->a[i * o->ld + j] * x[j];
+    if (o->calls == o->poison_at) y[0] = NAN;
+    return TWS_OK;
+}
+
+/* Solves and checks everything that can be checked; want may be NULL. */
+static void check_case(tws_context *context, const tws_real *a, size_t m, size_t n, size_t ld,
+                       size_t top, const double *want, tws_svd_result *result) {
+    tws_svd_options options = tws_default_svd_options(top);
+    double *s = numbers(top), *u = numbers(top * m), *v = numbers(top * n), *r = numbers(top);
+    double *reference = want != NULL ? NULL : jacobi(a, m, n, ld);
+    size_t k;
+    CHECK(tws_svd(context, &options, a, m, n, ld, s, u, v, r, result) == TWS_OK);
+    CHECK(result->wanted == top && result->converged == top);
+    CHECK(result->passes > 0 && result->products >= result->passes);
+    if (want == NULL) want = reference;
+    for (k = 0; k < top; k++) {
+        CHECK_NEAR(s[k], want[k], 1e-6 * want[0]);
+        CHECK(r[k] <= 1e-6);
+        CHECK(k == 0 || s[k] <= s[k - 1]);
+    }
+    CHECK(off_orthonormal(u, top, m) <= 1e-10);
+    CHECK(off_orthonormal(v, top, n) <= 1e-10);
+    CHECK(residual(a, m, n, ld, s, u, v, top) <= 1.01e-6 * s[0] + 1e-300);
+    free(reference);
+    free(s);
+    free(u);
+    free(v);
+    free(r);
+}
+
+static void fill_spectrum(double *s, size_t count, int kind) {
+    size_t i;
+    for (i = 0; i < count; i++) {
+        const double x = (double)i;
+        switch (kind) {
+        case 0: s[i] = 1.0 / (1.0 + x); break;                             /* decay */
+        case 1: s[i] = pow(1e-12, x / (double)(count - 1)); break;        /* ratio 1e-12 */
+        case 2: s[i] = i < 3 ? 3.0 : i < 5 ? 2.0 : 1.0 / (1.0 + x); break; /* exact repeats */
+        case 3: s[i] = i < 4 ? 1.0 - 1e-9 * x : i < 8 ? 0.5 - 1e-7 * x : 0.4 / x; break;
+        case 4: s[i] = i < 7 ? 7.0 - x : 0.0; break;                       /* rank 7 */
+        case 5: s[i] = 1.0; break;                                         /* orthogonal */
+        case 6: s[i] = i < 20 ? 2.0 : 1.0 - 0.9 * x / (double)count; break; /* 20 copies */
+        default: s[i] = i == 0 ? 1.0 : 1e-9 / x; break;                    /* one giant */
+        }
+    }
+}
+
+static void test_spectra(tws_context *context, int heavy) {
+    static const size_t shape[][2] = {{60, 60}, {90, 40}, {40, 90}, {1, 50}, {50, 1},
+                                      {1, 1},   {2, 3},   {7, 300}, {300, 7}};
+    double s[100];
+    size_t i;
+    int kind;
+    for (i = 0; i < (heavy ? 9u : 3u); i++)
+        for (kind = 0; kind < 8; kind++) {
+            const size_t m = shape[i][0], n = shape[i][1], least = m < n ? m : n, ld = n + 3;
+            const size_t tops[4] = {1, least < 10 ? least : 10, least < 30 ? least : 30, least};
+            tws_svd_result result;
+            tws_real *a;
+            double *reference;
+            size_t k;
+            if (kind == 1 && least < 2) continue;
+            fill_spectrum(s, least, kind);
+            a = constructed(m, n, ld, s, least);
+            reference = jacobi(a, m, n, ld);
+            for (k = 0; k < 4; k++) check_case(context, a, m, n, ld, tops[k], reference, &result);
+            for (k = 0; k < least; k++) CHECK_NEAR(reference[k], s[k], 1e-6 * s[0]);
+            free(a);
+            free(reference);
+        }
+}
+
+static void test_zero(tws_context *context) {
+    static const tws_real a[35];
+    const double zero[5] = {0, 0, 0, 0, 0};
+    tws_svd_result result;
+    double all[5];
+    size_t k;
+    check_case(context, a, 5, 7, 7, 5, zero, &result);
+    check_case(context, a, 7, 5, 5, 5, zero, &result);
+    CHECK(tws_singular_values(context, a, 5, 7, 7, all) == TWS_OK);
+    for (k = 0; k < 5; k++) CHECK(all[k] == 0.0);
+}
+
+/* exact repeats in a diagonal matrix, more copies than the block is wide, no rounding to split them */
+static void test_diagonal(tws_context *context) {
+    const size_t n = 400, top = 12;
+    tws_real *a = (tws_real *)calloc(n * n, sizeof *a);
+    double want[12];
+    tws_svd_result result;
+    size_t i, copies;
+    if (a == NULL) exit(2);
+    for (copies = 1; copies <= 11; copies++) {
+        for (i = 0; i < n; i++)
+            a[i * n + i] = (tws_real)(i < copies ? 4.0 : 2.0 - 1.75 * (double)i / (double)n);
+        for (i = 0; i < top; i++) want[i] = (double)a[i * n + i];
+        check_case(context, a, n, n, n, top, want, &result);
+    }
+    free(a);
+}
+
+static void test_restart(tws_context *context) {
+    const size_t m = 150, n = 120, top = 4;
+    tws_svd_options options = tws_default_svd_options(top);
+    double s[120], got[4], residuals[4], *reference;
+    tws_svd_result result;
+    tws_real *a;
+    size_t i;
+    for (i = 0; i < n; i++) s[i] = 2.0 - 1.9 * pow((double)i / (double)n, 0.6);
+    a = constructed(m, n, n, s, n);
+    reference = jacobi(a, m, n, n);
+    options.max_basis = top + 16;
+    CHECK(tws_svd(context, &options, a, m, n, n, got, NULL, NULL, residuals, &result) == TWS_OK);
+    CHECK(result.converged == top && result.products > options.max_basis);
+    for (i = 0; i < top; i++) CHECK_NEAR(got[i], reference[i], 1e-6 * reference[0]);
+    /* an honest failure: best estimates, fewer converged */
+    options.max_passes = 5;
+    CHECK(tws_svd(context, &options, a, m, n, n, got, NULL, NULL, residuals, &result) ==
+          TWS_NOT_CONVERGED);
+    CHECK(result.converged < top && result.wanted == top && result.passes <= 5 + 1);
+    for (i = 0; i < top; i++)
+        CHECK(got[i] > 1.0 && got[i] <= reference[i] * (1 + 1e-9) && residuals[i] <= 1.0);
+    options.max_passes = 1;
+    CHECK(tws_svd(context, &options, a, m, n, n, got, NULL, NULL, residuals, &result) ==
+          TWS_NOT_CONVERGED);
+    CHECK(result.converged == 0);
+    free(a);
+    free(reference);
+}
+
+/* noise with bulk edge 2 and four outliers */
+static tws_real *spiked(size_t n) {
+    const double strength[4] = {6.0, 4.0, 3.0, 2.2};
+    tws_real *w = (tws_real *)malloc(n * n * sizeof *w);
+    double *u = numbers(n), *v = numbers(n);
+    size_t i, j, k;
+    if (w == NULL) exit(2);
+    for (i = 0; i < n * n; i++) w[i] = (tws_real)(test_uniform() * sqrt(3.0 / (double)n));
+    for (k = 0; k < 4; k++) {
+        for (i = 0; i < n; i++) u[i] = test_uniform() * sqrt(3.0 / (double)n);
+        for (i = 0; i < n; i++) v[i] = test_uniform() * sqrt(3.0 / (double)n);
+        for (i = 0; i < n; i++)
+            for (j = 0; j < n; j++) w[i * n + j] += (tws_real)(strength[k] * u[i] * v[j]);
+    }
+    free(u);
+    free(v);
+    return w;
+}
+
+static void test_spiked(tws_context *context) {
+    const size_t n = 2048, top = 10;
+    tws_real *a = spiked(n);
+    tws_svd_options options = tws_default_svd_options(top);
+    double s[10], fine[10], few[10], residuals[10];
+    double *u = numbers(n * top), *v = numbers(n * top);
+    tws_svd_result result, outliers;
+    size_t k;
+    options.tolerance = 1e-11;
+    CHECK(tws_svd(context, &options, a, n, n, n, fine, NULL, NULL, NULL, &result) == TWS_OK);
+    options.tolerance = 1e-5;
+    CHECK(tws_svd(context, &options, a, n, n, n, s, u, v, residuals, &result) == TWS_OK);
+    CHECK(result.converged == top && result.passes <= 140);
+    for (k = 0; k < top; k++) {
+        CHECK_NEAR(s[k], fine[k], 1e-6 * fine[0]);
+        CHECK(residuals[k] <= 1e-5);
+    }
+    CHECK(residual(a, n, n, n, s, u, v, top) <= 1.01e-5 * s[0]);
+    CHECK(off_orthonormal(u, top, n) <= 1e-10 && off_orthonormal(v, top, n) <= 1e-10);
+    options.stop_below = 2.1;
+    CHECK(tws_svd(context, &options, a, n, n, n, few, u, v, residuals, &outliers) == TWS_OK);
+    CHECK(outliers.wanted == 4 && outliers.converged == 4);
+    CHECK(outliers.passes < result.passes / 2);
+    for (k = 0; k < 4; k++) CHECK_NEAR(few[k], fine[k], 1e-6 * fine[0]);
+    CHECK(few[4] < 2.1 && residuals[3] <= 1e-5);
+    options.stop_below = 100.0; /* nothing is above */
+    CHECK(tws_svd(context, &options, a, n, n, n, few, NULL, NULL, NULL, &outliers) == TWS_OK);
+    CHECK(outliers.wanted == 0);
+    free(a);
+    free(u);
+    free(v);
+}
+
+static void test_kernels_and_threads(void) {
+    static const unsigned threads[4] = {1, 2, 3, 7};
+    const size_t m = 1500, n = 1003, top = 5;
+    tws_real *a = (tws_real *)malloc(m * n * sizeof *a);
+    double *u = numbers(top * m), *v = numbers(top * n), *u1 = numbers(top * m);
+    double *v1 = numbers(top * n), s[5], s1[5], first[5], *all = numbers(n), *all1 = numbers(n);
+    size_t i;
+    int kernel, t;
+    if (a == NULL) exit(2);
+    for (i = 0; i < m * n; i++)
+        a[i] = (tws_real)(test_uniform() * (i % n < 6 ? 12.0 - (double)(i % n) : 1.0));
+    for (kernel = 1; kernel < (int)TWS_KERNEL_COUNT; kernel++) {
+        if (!tws_kernel_available((tws_kernel)kernel)) continue;
+        for (t = 0; t < 4; t++) {
+            tws_context context = tws_default_context();
+            tws_svd_options options = tws_default_svd_options(top);
+            tws_svd_result result;
+            context.threads = threads[t];
+            context.kernel = (tws_kernel)kernel;
+            CHECK(tws_svd(&context, &options, a, m, n, n, s, u, v, NULL, &result) == TWS_OK);
+            CHECK(tws_singular_values(&context, a, 200, 150, n, all) == TWS_OK);
+            if (t == 0) {
+                memcpy(s1, s, sizeof s);
+                memcpy(u1, u, top * m * sizeof *u);
+                memcpy(v1, v, top * n * sizeof *v);
+                memcpy(all1, all, 150 * sizeof *all);
+            }
+            CHECK(memcmp(s1, s, sizeof s) == 0);
+            CHECK(memcmp(u1, u, top * m * sizeof *u) == 0);
+            CHECK(memcmp(v1, v, top * n * sizeof *v) == 0);
+            CHECK(memcmp(all1, all, 150 * sizeof *all) == 0);
+        }
+        if (kernel == 1) memcpy(first, s, sizeof s);
+        for (i = 0; i < top; i++) CHECK_NEAR(s[i], first[i], 1e-9 * first[0]);
+    }
+    free(a);
+    free(u);
+    free(v);
+    free(u1);
+    free(v1);
+    free(all);
+    free(all1);
+}
+
+static void test_operator(void) {
+    const size_t m = 80, n = 50, top = 6;
+    tws_context context = tws_default_context();
+    tws_svd_options options = tws_default_svd_options(top);
+    tws_svd_result result;
+    double spectrum[50], s[6], t[6], r[6], *u = numbers(top * m), *v = numbers(top * n);
+    matrix_operator o;
+    tws_real *a;
+    size_t k;
+    long at;
+    memset(&o, 0, sizeof o);
+    fill_spectrum(spectrum, n, 0);
+    a = constructed(m, n, n, spectrum, n);
+    o.a = a;
+    o.m = m;
+    o.n = o.ld = n;
+    CHECK(tws_svd(&context, &options, a, m, n, n, s, NULL, NULL, NULL, NULL) == TWS_OK);
+    CHECK(tws_svd_operator(&context, &options, apply_matrix, &o, m, n, t, u, v, r, &result) ==
+          TWS_OK);
+    for (k = 0; k < top; k++) CHECK_NEAR(t[k], s[k], 1e-9 * s[0]);
+    CHECK(residual(a, m, n, n, t, u, v, top) <= 1.01e-6 * t[0]);
+    for (at = 1; at <= 9; at++) {
+        o.calls = 0;
+        o.fail_at = at;
+        CHECK((at == 1 ? TWS_OK : TWS_CALLBACK_FAILED) ==
+              tws_svd_operator(&context, &options, apply_matrix, &o, m, n, t, u, v, r, &result));
+        o.calls = 0;
+        o.fail_at = 0;
+        o.poison_at = at;
+        CHECK((at == 1 ? TWS_OK : TWS_NOT_FINITE) ==
+              tws_svd_operator(&context, &options, apply_matrix, &o, m, n, t, u, v, r, &result));
+        CHECK(at == 1 || strstr(context.message, "apply") != NULL);
+        o.poison_at = 0;
+    }
+    free(a);
+    free(u);
+    free(v);
+}
+
+static void test_not_finite(void) {
+    const double bad[3] = {NAN, INFINITY, -INFINITY};
+    tws_context context = tws_default_context();
+    tws_svd_options options = tws_default_svd_options(3);
+    tws_real a[30 * 20];
+    double s[20];
+    size_t i, k;
+    for (k = 0; k < 3; k++)
+        for (i = 0; i < 600; i += 37) {
+            size_t j;
+            for (j = 0; j < 600; j++) a[j] = (tws_real)test_uniform();
+            a[i] = (tws_real)bad[k];
+            context.message[0] = '\0';
+            CHECK(tws_svd(&context, &options, a, 30, 20, 20, s, NULL, NULL, NULL, NULL) ==
+                  TWS_NOT_FINITE);
+            CHECK(strstr(context.message, "matrix") != NULL);
+            context.message[0] = '\0';
+            CHECK(tws_singular_values(&context, a, 30, 20, 20, s) == TWS_NOT_FINITE);
+            CHECK(strstr(context.message, "matrix") != NULL);
+        }
+}
+
+static void test_extreme_scale(void) {
+    tws_context context = tws_default_context();
+    tws_svd_options options = tws_default_svd_options(4);
+    const int exponents[6] = {120, 60, -100, sizeof(tws_real) == 8 ? 1000 : 90,
+                              sizeof(tws_real) == 8 ? -1000 : -90, 0};
+    double spectrum[20], s[4], all[20];
+    tws_real *a, *b = (tws_real *)malloc(30 * 20 * sizeof *b);
+    size_t i, k;
+    if (b == NULL) exit(2);
+    fill_spectrum(spectrum, 20, 0);
+    a = constructed(30, 20, 20, spectrum, 20);
+    for (k = 0; k < 6; k++) {
+        const double unit = ldexp(1.0, exponents[k]);
+        for (i = 0; i < 600; i++) b[i] = (tws_real)ldexp((double)a[i], exponents[k]);
+        CHECK(tws_svd(&context, &options, b, 30, 20, 20, s, NULL, NULL, NULL, NULL) == TWS_OK);
+        for (i = 0; i < 4; i++) CHECK_NEAR(s[i] / unit, spectrum[i], 1e-6);
+        CHECK(tws_singular_values(&context, b, 30, 20, 20, all) == TWS_OK);
+        for (i = 0; i < 20; i++) CHECK_NEAR(all[i] / unit, spectrum[i], 1e-6);
+    }
+    free(a);
+    free(b);
+}
+
+/* The shared case without processes: a reduction that doubles is two processes with equal blocks. */
+static int reduce_double(void *user, double *values, size_t count) {
+    long *calls = (long *)user;
+    size_t i;
+    if (--*calls == 0) return 5;
+    for (i = 0; i < count; i++) values[i] *= 2.0;
+    return 0;
+}
+
+static void test_reduce_twins(void) {
+    const size_t m = 25, n = 40, top = 6;
+    tws_context context = tws_default_context(), plain = tws_default_context();
+    tws_svd_options options = tws_default_svd_options(top);
+    double spectrum[25], s[6], t[6], r[6], *u = numbers(top * m), *v = numbers(top * n);
+    tws_real *a;
+    size_t i, j;
+    long calls = -1, needed;
+    fill_spectrum(spectrum, m, 2);
+    a = constructed(m, n, n, spectrum, m);
+    context.reduce = reduce_double;
+    context.reduce_user = &calls;
+    CHECK(tws_svd(&plain, &options, a, m, n, n, s, NULL, NULL, NULL, NULL) == TWS_OK);
+    CHECK(tws_svd(&context, &options, a, m, n, n, t, u, v, r, NULL) == TWS_OK);
+    for (i = 0; i < top; i++) CHECK_NEAR(t[i], sqrt(2.0) * s[i], 1e-6 * t[0]);
+    for (i = 0; i < top; i++)
+        for (j = 0; j <= i; j++)
+            CHECK_NEAR(2.0 * dot(u + i * m, u + j * m, m), i == j ? 1.0 : 0.0, 1e-10);
+    needed = -1 - calls;
+    for (i = 1; i <= (size_t)needed; i++) {
+        calls = (long)i;
+        CHECK(tws_svd(&context, &options, a, m, n, n, t, u, v, r, NULL) == TWS_CALLBACK_FAILED);
+    }
+    free(a);
+    free(u);
+    free(v);
+}
+
+#if defined(TWSI_PTHREADS)
+/* Two threads in the place of two processes, with unequal blocks. */
+typedef struct meeting {
+    pthread_mutex_t mutex;
+    pthread_cond_t both;
+    int waiting;
+    long round;
+    double sum[2][4096]; /* by round: the slower thread may still be reading the last one */
+} meeting;
+
+typedef struct half {
+    meeting *meet;
+    const tws_real *a;
+    size_t m, n, top;
+    double *s, *u, *v;
+    tws_status status;
+} half;
+
+static int reduce_pair(void *user, double *values, size_t count) {
+    meeting *meet = (meeting *)user;
+    double *sum;
+    size_t i;
+    long round;
+    if (count > 4096) return 1;
+    pthread_mutex_lock(&meet->mutex);
+    round = meet->round;
+    sum = meet->sum[round % 2];
+    if (meet->waiting++ == 0) {
+        memcpy(sum, values, count * sizeof *values);
+        while (meet->round == round) pthread_cond_wait(&meet->both, &meet->mutex);
+    } else {
+        for (i = 0; i < count; i++) sum[i] += values[i];
+        meet->waiting = 0;
+        meet->round++;
+        pthread_cond_broadcast(&meet->both);
+    }
+    memcpy(values, sum, count * sizeof *values);
+    pthread_mutex_unlock(&meet->mutex);
+    return 0;
+}
+
+static void *solve_half(void *data) {
+    half *h = (half *)data;
+    tws_context context = tws_default_context();
+    tws_svd_options options = tws_default_svd_options(h->top);
+    context.threads = 1;
+    context.reduce = reduce_pair;
+    context.reduce_user = h->meet;
+    h->status = tws_svd(&context, &options, h->a, h->m, h->n, h->n, h->s, h->u, h->v, NULL, NULL);
+    return NULL;
+}
+
+static void test_reduce_pair(size_t m, size_t cut, int kind) {
+    const size_t n = 60, top = 8;
+    double spectrum[60], *reference, *u = numbers(top * m);
+    double s[2][8], *left[2], *right[2];
+    tws_real *a;
+    meeting meet;
+    half part[2];
+    pthread_t other;
+    size_t i, k;
+    memset(&meet, 0, sizeof meet);
+    pthread_mutex_init(&meet.mutex, NULL);
+    pthread_cond_init(&meet.both, NULL);
+    fill_spectrum(spectrum, m < n ? m : n, kind);
+    a = constructed(m, n, n, spectrum, m < n ? m : n);
+    reference = jacobi(a, m, n, n);
+    for (i = 0; i < 2; i++) {
+        part[i].meet = &meet;
+        part[i].a = i == 0 ? a : a + cut * n;
+        part[i].m = i == 0 ? cut : m - cut;
+        part[i].n = n;
+        part[i].top = top;
+        part[i].s = s[i];
+        part[i].u = left[i] = numbers(top * part[i].m);
+        part[i].v = right[i] = numbers(top * n);
+    }
+    if (pthread_create(&other, NULL, solve_half, &part[1]) != 0) exit(2);
+    solve_half(&part[0]);
+    pthread_join(other, NULL);
+    CHECK(part[0].status == TWS_OK && part[1].status == TWS_OK);
+    CHECK(memcmp(s[0], s[1], sizeof s[0]) == 0);
+    CHECK(memcmp(right[0], right[1], top * n * sizeof(double)) == 0);
+    for (k = 0; k < top; k++) {
+        CHECK_NEAR(s[0][k], reference[k], 1e-6 * reference[0]);
+        memcpy(u + k * m, left[0] + k * cut, cut * sizeof *u);
+        memcpy(u + k * m + cut, left[1] + k * (m - cut), (m - cut) * sizeof *u);
+    }
+    CHECK(off_orthonormal(u, top, m) <= 1e-10);
+    CHECK(residual(a, m, n, n, s[0], u, right[0], top) <= 1.01e-6 * s[0][0]);
+    for (i = 0; i < 2; i++) {
+        free(left[i]);
+        free(right[i]);
+    }
+    free(a);
+    free(u);
+    free(reference);
+    pthread_mutex_destroy(&meet.mutex);
+    pthread_cond_destroy(&meet.both);
+}
+#endif
+
+static void test_arguments(void) {
+    tws_context context = tws_default_context();
+    tws_svd_options good = tws_default_svd_options(3), bad;
+    tws_svd_result result;
+    tws_real a[50];
+    double s[10], x[1];
+    matrix_operator o;
+    size_t i;
+    for (i = 0; i < 50; i++) a[i] = (tws_real)test_uniform();
+    memset(&o, 0, sizeof o);
+#define REFUSED(call, word)                                \
+    do {                                                   \
+        context.message[0] = '\0';                         \
+        CHECK((call) == TWS_BAD_ARGUMENT);                 \
+        CHECK(strstr(context.message, word) != NULL);      \
+    } while (0)
+#define SOLVE(options, matrix, m, n, ld, values) \
+    tws_svd(&context, options, matrix, m, n, ld, values, NULL, NULL, NULL, &result)
+    CHECK(SOLVE(&good, a, 5, 10, 10, s) == TWS_OK);
+    REFUSED(SOLVE(&good, NULL, 5, 10, 10, s), "matrix");
+    REFUSED(SOLVE(&good, a, 5, 10, 10, NULL), "values");
+    REFUSED(SOLVE(&good, a, 0, 10, 10, s), "rows");
+    REFUSED(SOLVE(&good, a, 5, 0, 10, s), "columns");
+    REFUSED(SOLVE(&good, a, 5, 10, 9, s), "ld");
+    REFUSED(SOLVE(&good, a, 2, 10, 10, s), "top");
+    REFUSED(SOLVE(&good, a, 10, 2, 5, s), "top");
+#define OPTION(field, value, word)                 \
+    do {                                           \
+        bad = good;                                \
+        bad.field = value;                         \
+        REFUSED(SOLVE(&bad, a, 5, 10, 10, s), word); \
+    } while (0)
+    OPTION(top, 0, "top");
+    OPTION(top, 6, "top");
+    OPTION(tolerance, 0.0, "tolerance");
+    OPTION(tolerance, 1.0, "tolerance");
+    OPTION(tolerance, NAN, "tolerance");
+    OPTION(max_passes, 0, "max_passes");
+    OPTION(max_basis, 4, "max_basis");
+    OPTION(stop_below, -1.0, "stop_below");
+    OPTION(stop_below, NAN, "stop_below");
+    OPTION(stop_below, INFINITY, "stop_below");
+    REFUSED(tws_svd_operator(&context, &good, NULL, NULL, 5, 10, s, NULL, NULL, NULL, NULL), "apply");
+    REFUSED(tws_singular_values(&context, NULL, 5, 10, 10, s), "matrix");
+    REFUSED(tws_singular_values(&context, a, 5, 10, 10, NULL), "values");
+    REFUSED(tws_singular_values(&context, a, 0, 10, 10, s), "0 x 10");
+    REFUSED(tws_singular_values(&context, a, 5, 10, 9, s), "ld");
+    REFUSED(tws_singular_values(&context, a, 5000, 5000, 5000, s), "4096");
+    CHECK(tws_singular_values(&context, a, SIZE_MAX / 4, 10, 10, s) == TWS_TOO_LARGE);
+    CHECK(SOLVE(&good, a, SIZE_MAX / 4, 10, 10, s) == TWS_TOO_LARGE);
+    CHECK(tws_svd(NULL, &good, a, 5, 10, 10, s, NULL, NULL, NULL, NULL) == TWS_OK);
+    CHECK(tws_svd(NULL, NULL, a, 5, 10, 10, s, NULL, NULL, NULL, NULL) == TWS_OK);
+    CHECK(tws_singular_values(NULL, a, 1, 1, 1, x) == TWS_OK);
+    CHECK_NEAR(x[0], fabs((double)a[0]), 1e-14);
+    context.kernel = (tws_kernel)77;
+    CHECK(SOLVE(&good, a, 5, 10, 10, s) == TWS_UNAVAILABLE);
+}
+
+typedef struct counter {
+    long taken, live, fail_at;
+} counter;
+
+static void *counted_allocate(void *user, size_t bytes) {
+    counter *c = (counter *)user;
+    if (++c->taken == c->fail_at) return NULL;
+    c->live++;
+    return malloc(bytes);
+}
+
+static void counted_release(void *user, void *pointer) {
+    ((counter *)user)->live--;
+    free(pointer);
+}
+
+static void test_memory(void) {
+    tws_context context = tws_default_context();
+    tws_svd_options options = tws_default_svd_options(3);
+    tws_real a[20 * 12];
+    double s[12];
+    counter c;
+    long total, i;
+    int which;
+    for (i = 0; i < 240; i++) a[i] = (tws_real)test_uniform();
+    context.allocator.allocate = counted_allocate;
+    context.allocator.release = counted_release;
+    context.allocator.user = &c;
+    for (which = 0; which < 2; which++) {
+        for (i = 0, total = 0; i <= total; i++) {
+            tws_status status;
+            memset(&c, 0, sizeof c);
+            c.fail_at = i;
+            status = which == 0
+                         ? tws_svd(&context, &options, a, 20, 12, 12, s, NULL, NULL, NULL, NULL)
+                         : tws_singular_values(&context, a, 20, 12, 12, s);
+            CHECK(status == (i == 0 ? TWS_OK : TWS_OUT_OF_MEMORY));
+            CHECK(c.live == 0);
+            if (i == 0) total = c.taken;
+        }
+        CHECK(total > 5);
+    }
+}
+
+static void test_all_values(tws_context *context) {
+    static const size_t shape[][2] = {{1, 1}, {1, 9}, {9, 1}, {2, 2}, {70, 70}, {65, 100}, {130, 33}};
+    double s[100];
+    size_t i, k;
+    int kind;
+    for (i = 0; i < sizeof shape / sizeof *shape; i++)
+        for (kind = 0; kind < 8; kind++) {
+            const size_t m = shape[i][0], n = shape[i][1], least = m < n ? m : n, ld = n + 2;
+            double *reference, *got;
+            tws_real *a;
+            if (kind == 1 && least < 2) continue;
+            fill_spectrum(s, least, kind);
+            a = constructed(m, n, ld, s, least);
+            reference = jacobi(a, m, n, ld);
+            got = numbers(least);
+            CHECK(tws_singular_values(context, a, m, n, ld, got) == TWS_OK);
+            for (k = 0; k < least; k++) {
+                CHECK_NEAR(got[k], reference[k], 1e-12 * reference[0]);
+                CHECK(k == 0 || got[k] <= got[k - 1]);
+            }
+            free(a);
+            free(reference);
+            free(got);
+        }
+}
+
+int main(void) {
+    tws_context context = tws_default_context();
+    int kernel;
+    for (kernel = 1; kernel < (int)TWS_KERNEL_COUNT; kernel++) {
+        if (!tws_kernel_available((tws_kernel)kernel)) continue;
+        context.kernel = (tws_kernel)kernel;
+        test_spectra(&context, kernel == 1);
+        test_zero(&context);
+        test_restart(&context);
+        test_all_values(&context);
+    }
+    context.kernel = TWS_KERNEL_AUTO;
+    test_diagonal(&context);
+    test_spiked(&context);
+    test_kernels_and_threads();
+    test_operator();
+    test_not_finite();
+    test_extreme_scale();
+    test_reduce_twins();
+#if defined(TWSI_PTHREADS)
+    test_reduce_pair(100, 37, 0);
+    test_reduce_pair(100, 99, 2);
+    test_reduce_pair(50, 20, 4);
+    test_reduce_pair(90, 45, 1);
+    test_reduce_pair(70, 0, 0);
+#endif
+    test_arguments();
+    test_memory();
+    return check_report();
+}

@@ -1,0 +1,9430 @@
+/* twostep.h 1.0.0 - what a two-layer network learns in its first steps of gradient descent
+ * SPDX-License-Identifier: MIT OR Unlicense
+ *
+ * @@USE
+ *
+ * One file, no dependency: C99 (or C++11) and libm. In exactly one source file write
+ *
+ *     #define TWOSTEP_IMPLEMENTATION
+ *     #include "twostep.h"
+ *
+ * and in all others the #include alone; build with  cc -O2 file.c -lm  (C libraries older than
+ * glibc 2.34 want -pthread as well). A whole experiment:
+ *
+ *     tws_config config = tws_default_config();
+ *     tws_result result;
+ *     config.neurons = 2000;
+ *     if (tws_run(NULL, &config, 0, &result) == TWS_OK)
+ *         printf("%g\n", result.spectrum[TWS_TWO_STEPS_REUSE].singular_values[0]);
+ *
+ * The parts stand alone: matrix product (tws_gemm), random numbers (tws_random_matrix), leading
+ * singular values (tws_svd), gradients and steps on data of your own (tws_gradient, tws_step).
+ *
+ * @@CONTENTS: every room has one banner with its token; a room calls only what stands above it
+ *
+ *   public
+ *   @@OPTIONS          what may be defined before the include
+ *   @@VERSION
+ *   @@TYPES            real numbers, status codes, context
+ *   @@API-RANDOM       reproducible random numbers
+ *   @@API-FUNCTIONS    activations and targets
+ *   @@API-GEMM         matrix product
+ *   @@API-SVD          leading singular triplets, and all singular values
+ *   @@API-NETWORK      configuration, network, batches
+ *   @@API-STEPS        forward pass, loss, gradient, step
+ *   @@API-SPECTRUM     what a weight matrix has learned
+ *   @@API-THEORY       the spectrum before it is simulated
+ *   @@API-EXPERIMENT   the whole experiment in one call
+ *
+ *   implementation
+ *   @@PLATFORM         memory, failure, threads, clock, CPU features
+ *   @@LANES            the inner loops, once per instruction set:
+ *   @@ACTIVATIONS        what their vector forms share
+ *   @@PASS-GEMM          the register tile of the matrix product
+ *   @@DISPATCH         from a kernel's name to its inner loops
+ *   @@RANDOM           streams, bits, uniforms, normals
+ *   @@FUNCTIONS        names, checks, targets
+ *   @@GEMM             blocks and threads of the matrix product
+ *   @@SVD              block Lanczos; all singular values
+ *   @@NETWORK          initial weights, directions, batches
+ *   @@STEPS            forward pass, loss, gradient, step
+ *   @@SPECTRUM         alignments, the edge of the bulk, outliers
+ *   @@THEORY           limit and finite-size prediction
+ *   @@EXPERIMENT       data, two steps, spectra
+ *
+ * @@PROMISE
+ *
+ * The model, the names and the limit are those of Moniri and Hassani, "Feature Learning in
+ * Linear-Width Two-Layer Networks: Two vs. One Step of Gradient Descent", arXiv 2605.17767 (the
+ * paper). A student f_W(x) = s a' sigma(W x) with N neurons, d inputs and n samples, all of one
+ * order of size, takes two gradient steps on its first layer:
+ *
+ *     W <- W + eta_t G,  G = (1/n) [(a r') o sigma'(W X')] X,  r = y - f_W(X),  eta_t = C_t N^alpha_t
+ *
+ * Reproducible. Random data (weights, readout, directions, inputs, noise) are the same bits on
+ *   every compiler, instruction set and platform with IEEE arithmetic (class D0). What is computed
+ *   from them is the same bits for any number of threads, on the same kernel (class D1). Between
+ *   kernels and C libraries it agrees within stated bounds (class D2).
+ * Errors. Whatever can fail returns a tws_status and leaves one sentence in context->message.
+ *   Nothing prints, exits, reads the environment or keeps state between calls.
+ * Memory. All of it from the allocator of the context, released when the call returns, also after
+ *   a failure. Sizes are checked for overflow.
+ * Threads. All cores by default. Two threads may call anything at once with contexts of their own.
+ *   Worker threads live inside one call.
+ * Not here: automatic differentiation, GPUs, file formats, deeper networks.
+ */
+#ifndef TWOSTEP_H_INCLUDED
+#define TWOSTEP_H_INCLUDED
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* ==========================================================================
+ * @@OPTIONS: what may be defined before the include
+ * ========================================================================== */
+/*
+ *   name                     scope     effect
+ *   TWOSTEP_IMPLEMENTATION   one file  emit the code there
+ *   TWOSTEP_STATIC           one file  every function static to that file
+ *   TWOSTEP_DOUBLE           all files tws_real is double instead of float
+ *   TWOSTEP_NO_THREADS       one file  no pthreads, no Win32 threads: one thread or the hook
+ *   TWOSTEP_NO_SIMD          one file  only the plain C99 kernel
+ *   TWOSTEP_MALLOC(bytes)    one file  default allocator; define both or neither
+ *   TWOSTEP_FREE(pointer)    one file
+ *   TWOSTEP_FILENAME         one file  how the file includes itself, if it was renamed ("twostep.h")
+ */
+#if defined(TWOSTEP_MALLOC) != defined(TWOSTEP_FREE)
+#error "twostep.h: define TWOSTEP_MALLOC and TWOSTEP_FREE together or not at all"
+#endif
+#ifdef __FAST_MATH__
+#error "twostep.h: -ffast-math breaks the NaN checks and the reproducible random numbers"
+#endif
+
+#if defined(__GNUC__) || defined(__clang__)
+#define TWSI_UNUSED __attribute__((unused))
+#define TWSI_FORMAT(string, first) __attribute__((format(printf, string, first)))
+#else
+#define TWSI_UNUSED
+#define TWSI_FORMAT(string, first)
+#endif
+
+#ifdef TWOSTEP_STATIC
+#define TWS_API static TWSI_UNUSED
+#else
+#define TWS_API extern
+#endif
+
+/* ==========================================================================
+ * @@VERSION
+ * ========================================================================== */
+#define TWS_VERSION_MAJOR 1
+#define TWS_VERSION_MINOR 0
+#define TWS_VERSION_PATCH 0
+#define TWS_VERSION (TWS_VERSION_MAJOR * 10000 + TWS_VERSION_MINOR * 100 + TWS_VERSION_PATCH)
+#define TWS_VERSION_TEXT "1.0.0"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ==========================================================================
+ * @@TYPES: real numbers, status codes, context
+ * ========================================================================== */
+
+#ifdef TWOSTEP_DOUBLE
+typedef double tws_real;
+#else
+typedef float tws_real;
+#endif
+
+/* Every function that can fail returns one of these; 0 is success. */
+#define TWS_STATUS_LIST(X)                                                                   \
+    X(TWS_OK, "success")                                                                     \
+    X(TWS_BAD_ARGUMENT, "an argument is outside its allowed range")                          \
+    X(TWS_TOO_LARGE, "a size in bytes does not fit in size_t")                               \
+    X(TWS_OUT_OF_MEMORY, "the allocator returned no memory")                                 \
+    X(TWS_NOT_FINITE, "an array contains NaN or infinity")                                   \
+    X(TWS_NOT_CONVERGED, "the iteration stopped before every wanted value had converged")    \
+    X(TWS_UNAVAILABLE, "this machine or this build lacks what was asked for")                \
+    X(TWS_CALLBACK_FAILED, "a callback of the caller reported failure")
+
+typedef enum tws_status {
+#define TWSI_STATUS_NAME(name, text) name,
+    TWS_STATUS_LIST(TWSI_STATUS_NAME)
+#undef TWSI_STATUS_NAME
+    TWS_STATUS_COUNT
+} tws_status;
+
+/* Sets of inner loops, chosen when the program runs. AUTO takes the fastest that the machine has. */
+typedef enum tws_kernel {
+    TWS_KERNEL_AUTO,
+    TWS_KERNEL_PLAIN,
+    TWS_KERNEL_SSE2,
+    TWS_KERNEL_AVX2,
+    TWS_KERNEL_AVX512,
+    TWS_KERNEL_NEON,
+    TWS_KERNEL_WASM,
+    TWS_KERNEL_COUNT
+} tws_kernel;
+
+/* Memory hook. allocate returns NULL on failure; both must be callable from the calling thread
+   only: the library never allocates on a worker thread. */
+typedef struct tws_allocator {
+    void *(*allocate)(void *user, size_t bytes);
+    void (*release)(void *user, void *pointer);
+    void *user;
+} tws_allocator;
+
+/* One piece of divided work. index < count names the piece. worker < threads names a slot that
+   no other piece running at the same time has. */
+typedef void (*tws_task)(void *data, size_t index, size_t worker);
+
+/*
+ * How a call runs. A plain structure without hidden heap: make one with tws_default_context(),
+ * change what you like, pass its address. NULL in place of a context means the defaults.
+ * One context must not be used by two threads at once (the message is written on failure);
+ * two contexts may.
+ */
+typedef struct tws_context {
+    unsigned threads;        /* workers; 0: one per core of the machine; at most 64 */
+    tws_kernel kernel;       /* TWS_KERNEL_AUTO, or a kernel this machine has */
+    tws_allocator allocator; /* allocate == NULL: TWOSTEP_MALLOC / TWOSTEP_FREE */
+    size_t memory_budget;    /* bytes a step may use for its N x n block; 0: 256 MiB */
+
+    /* Runs task(data, i, worker) for all i < count and returns when all have finished.
+       NULL: the library's own threads. Set threads to the number of workers it uses. */
+    void (*parallel_for)(void *user, size_t count, tws_task task, void *data);
+    void *parallel_user;
+
+    /* Sums values[0 .. count) over the processes that share a network, in place, the same result
+       everywhere; returns 0 on success. NULL: one process holds all neurons. */
+    int (*reduce)(void *user, double *values, size_t count);
+    void *reduce_user;
+
+    char message[240]; /* after a failure: one sentence that names parameter, value and range */
+} tws_context;
+
+/* Defaults: all cores, fastest kernel, malloc and free, one process. Cannot fail. */
+TWS_API tws_context tws_default_context(void);
+
+/* One clause in English for a status code; never NULL. */
+TWS_API const char *tws_status_text(tws_status status);
+
+/* Version of the compiled implementation, comparable with TWS_VERSION. */
+TWS_API int tws_version(void);
+
+/* "auto", "plain", "sse2", "avx2", "avx512", "neon", "wasm"; "?" for other values. */
+TWS_API const char *tws_kernel_name(tws_kernel kernel);
+
+/* 1 if this build and this machine can run the kernel (AUTO: always), else 0. */
+TWS_API int tws_kernel_available(tws_kernel kernel);
+
+/* The kernel that a call with this context uses (never AUTO). NULL: the defaults. */
+TWS_API tws_kernel tws_context_kernel(const tws_context *context);
+
+/* The number of workers that a call with this context uses, at least 1. NULL: the defaults. */
+TWS_API unsigned tws_context_threads(const tws_context *context);
+
+/* ==========================================================================
+ * @@API-RANDOM: reproducible random numbers
+ * ========================================================================== */
+
+/* What a stream is for: streams of different purposes never meet. Add your own from TWS_FOR_USER
+   up. Batch b = 0, 1, ... of inputs and noise uses purpose + b * TWS_BATCH_STRIDE. */
+enum {
+    TWS_FOR_WEIGHTS = 1,
+    TWS_FOR_READOUT = 2,
+    TWS_FOR_DIRECTIONS = 3,
+    TWS_FOR_INPUTS = 4,
+    TWS_FOR_NOISE = 5,
+    TWS_FOR_START = 6, /* start vectors of the singular value solver */
+    TWS_FOR_USER = 128,
+    TWS_BATCH_STRIDE = 256
+};
+
+#define TWS_RANDOM_LANES 16
+
+/* One stream: sixteen interleaved xoshiro128++ generators (Blackman and Vigna 2021). Plain data:
+   copy it to save a position. Bits, uniforms and normals drawn from it advance the same state. */
+typedef struct tws_random {
+    uint32_t state[4][TWS_RANDOM_LANES];
+    uint32_t words[TWS_RANDOM_LANES]; /* drawn, not yet handed out */
+    tws_real normals[2 * TWS_RANDOM_LANES];
+    unsigned words_left, normals_left;
+} tws_random;
+
+/*
+ * The stream with this key, seeded by splitmix64 from (seed, purpose, row). Any row of any random
+ * matrix can so be made alone, on any machine. Cost: about 50 ns. Determinism: D0.
+ */
+TWS_API tws_random tws_random_stream(uint64_t seed, uint32_t purpose, uint64_t row);
+
+/* The next 32 random bits, all equally good. D0. */
+TWS_API uint32_t tws_random_bits(tws_random *random);
+
+/* Uniform on (0, 1), a multiple of 2^-54 with odd numerator: never 0, never 1. Two words. D0. */
+TWS_API double tws_random_uniform(tws_random *random);
+
+/* Uniform on 0 .. bound - 1 without bias (Lemire 2019); 0 for bound 0. D0. */
+TWS_API uint32_t tws_random_below(tws_random *random, uint32_t bound);
+
+/*
+ * out[i] ~ N(0, 1), independent, i < count, by the method of Box and Muller with logarithm, sine
+ * and cosine of our own made of + - x / and square root.
+ * Range: |out| <= 6.66 in float (the tail beyond has probability 3e-11), 8.57 in double.
+ * Two calls of 50 give the same numbers as one call of 100.
+ * Errors: TWS_BAD_ARGUMENT (random or out NULL), TWS_UNAVAILABLE (kernel).
+ * Memory: none. Threads: one stream per thread. Determinism: D0. Cost: about 0.4 ns each.
+ */
+TWS_API tws_status tws_random_normals(tws_context *context, tws_random *random, tws_real *out,
+                                      size_t count);
+
+/*
+ * A matrix of independent N(0, 1): out is rows x columns with leading dimension ld >= columns; its
+ * row i is the beginning of the stream (seed, purpose, first + i), so blocks of rows made apart
+ * fit together. rows = 0 or columns = 0: nothing is written.
+ * Errors: TWS_BAD_ARGUMENT, TWS_TOO_LARGE (rows * ld), TWS_UNAVAILABLE.
+ * Memory: none. Threads: context. Determinism: D0, for any number of threads.
+ */
+TWS_API tws_status tws_random_matrix(tws_context *context, uint64_t seed, uint32_t purpose,
+                                     uint64_t first, size_t rows, size_t columns, tws_real *out,
+                                     size_t ld);
+
+/* ==========================================================================
+ * @@API-FUNCTIONS: activations and targets
+ * ========================================================================== */
+
+typedef enum tws_activation_kind {
+    TWS_TANH,
+    TWS_SHIFTED_TANH,    /* tanh(x + 0.7) */
+    TWS_ERF,
+    TWS_SIGMOID,         /* 1 / (1 + exp(-x)) */
+    TWS_SHIFTED_SIGMOID, /* sigmoid(x + 1) */
+    TWS_SOFTPLUS,        /* log(1 + exp x) */
+    TWS_GELU,            /* x Phi(x), Phi the normal distribution function */
+    TWS_SILU,            /* x sigmoid(x) */
+    TWS_RELU,            /* slope 0 at 0 */
+    TWS_SINE,            /* sin(x + 0.5) */
+    TWS_CUBIC,           /* He1 + He2 / 2 + He3 / 6 */
+    TWS_HERMITE,         /* sum of hermite[k] He_k, k <= 8 */
+    TWS_CUSTOM_ACTIVATION,
+    TWS_ACTIVATION_COUNT
+} tws_activation_kind;
+
+#define TWS_MAX_DEGREE 8
+
+/*
+ * A student activation sigma with its slope sigma'. Plain data, copied freely; make one with
+ * tws_activation_named or tws_custom_activation. He_k is the probabilists' Hermite polynomial,
+ * monic: He_0 = 1, He_1 = x, He_{k+1} = x He_k - k He_{k-1}.
+ */
+typedef struct tws_activation {
+    tws_activation_kind kind;
+    double hermite[TWS_MAX_DEGREE + 1]; /* TWS_HERMITE: coefficients of He_0 to He_8, |c| <= 1e20 */
+    double (*value)(void *user, double x); /* TWS_CUSTOM_ACTIVATION; called from several threads */
+    double (*slope)(void *user, double x);
+    void *user;
+} tws_activation;
+
+typedef enum tws_target_kind {
+    /* one direction */
+    TWS_LINEAR,         /* u */
+    TWS_HE2,            /* He_2(u) / sqrt 2 */
+    TWS_HE3,            /* He_3(u) / sqrt 6 */
+    TWS_HE4,            /* He_4(u) / sqrt 24 */
+    TWS_SIGN,           /* sign(0) = 0 */
+    TWS_TARGET_TANH,    /* tanh 2u */
+    TWS_SIN,            /* sqrt 2 sin 2.5u */
+    TWS_TARGET_RELU,    /* max(u, 0) */
+    TWS_SQUARE,         /* u^2 */
+    TWS_WAVE,           /* sin 2u + cos 2u less its mean and linear part: - exp(-2) (1 + 2u) */
+    TWS_STEP3,          /* odd staircase of three heights, E[uy] = 0, E y^2 = 1, jumps at 0, +-2 */
+    TWS_STEP4, /* four heights, E y = E[uy] = E[y(u^2 - 1)] = 0, E y^2 = 1, jumps at 0, 1, 2 */
+    TWS_TARGET_HERMITE, /* sum of hermite[k] He_k(u), k <= 8 */
+    /* several */
+    TWS_PRODUCT2,          /* u1 u2 */
+    TWS_PRODUCT3,          /* u1 u2 u3 */
+    TWS_SIGN_PRODUCT3,     /* sign(u1 u2 u3) */
+    TWS_STAIRCASE,         /* (u1 + u1 u2) / sqrt 2 */
+    TWS_HE4_SIGN_PRODUCT3, /* He_4(u1) / sqrt 24 + sign(u1 u2 u3) */
+    TWS_CUSTOM_TARGET,
+    TWS_TARGET_COUNT
+} tws_target_kind;
+
+#define TWS_MAX_DIRECTIONS 8
+
+/* A target f*(u), u = B* x with p = directions entries. Plain data, copied freely; make one with
+   tws_target_named or tws_custom_target. */
+typedef struct tws_target {
+    tws_target_kind kind;
+    size_t directions;                  /* p, 1 to TWS_MAX_DIRECTIONS; fixed by a named kind */
+    double hermite[TWS_MAX_DEGREE + 1]; /* TWS_TARGET_HERMITE: of He_0 to He_8, |c| <= 1e20 */
+    double level[4]; /* heights, solved for when made. TWS_STEP4: on u < 0, [0, 1), [1, 2), u >= 2.
+                        TWS_STEP3: sign(u) level[0] for |u| <= 2, sign(u) level[1] beyond */
+    double (*function)(void *user, const double *u); /* TWS_CUSTOM_TARGET; from several threads */
+    void *user;
+} tws_target;
+
+/*
+ * Fills *activation from a name: tanh, shifted-tanh, erf, sigmoid, shifted-sigmoid, softplus, gelu,
+ * silu, relu, sine, cubic, or hermite:c0,c1,... with 1 to 9 decimal numbers (1, -0.5, 2e-3; no
+ * blanks, the point whatever the locale), each at most 1e20 in size, of which one beyond c0 must be
+ * other than 0: a constant has no slope to learn by. Numbers of up to 15 digits with exponents up
+ * to 22 in size are rounded correctly, others to within a few units in the last place.
+ * Errors: TWS_BAD_ARGUMENT for anything else and for NULL; *activation is then untouched.
+ * Memory: none. Threads: safe. Determinism: D0.
+ */
+TWS_API tws_status tws_activation_named(const char *name, tws_activation *activation);
+
+/*
+ * An activation of the caller's own. value(user, x) and slope(user, x) give sigma and sigma' for
+ * any x; they are called from several threads at once and must give the same result each time.
+ * Nothing is checked here: a call that gets the activation refuses a NULL callback.
+ */
+TWS_API tws_activation tws_custom_activation(double (*value)(void *user, double x),
+                                             double (*slope)(void *user, double x), void *user);
+
+/* The name of a kind without coefficients ("hermite", "custom"); "?" for a bad kind. */
+TWS_API const char *tws_activation_name(tws_activation_kind kind);
+
+/*
+ * sigma(x) and sigma'(x) in double precision, by the C library's functions in forms that neither
+ * overflow nor cancel: for finite x all but the polynomials are finite, and slopes keep their
+ * relative accuracy in the tails (for erf and gelu up to 1 + x^2 units). NaN gives NaN, an
+ * infinity gives the limit where there is one (sine: NaN). Polynomials overflow to the infinity of
+ * the right sign. activation must be valid (not NULL, callbacks set); a bad kind gives 0.
+ * Memory: none. Threads: safe. Determinism: D2, a few units in the last place.
+ */
+TWS_API double tws_activation_value(const tws_activation *activation, double x);
+TWS_API double tws_activation_slope(const tws_activation *activation, double x);
+
+/*
+ * value[i] = sigma(x[i]) and slope[i] = sigma'(x[i]) for i < count, at the speed of the kernel.
+ * Shapes: x, value, slope hold count elements. value or slope may be NULL (not wanted); asking for
+ * both at once shares most of the work.
+ * Aliasing: value or slope may be x itself; they may not be each other, or overlap otherwise.
+ * NaN and infinity as in tws_activation_value, element by element: no element sees another.
+ * Accuracy, with eps = FLT_EPSILON or DBL_EPSILON: within 4 eps max(|f|, 1/4) of the exact value or
+ * slope f for every x; hermite within 4 eps sum_k |c_k| h_k(|x|), where h_k is He_k with all its
+ * coefficients made positive. Results smaller than the smallest normal number may be 0.
+ * Memory: none. Errors: TWS_BAD_ARGUMENT (a bad activation, x NULL with count > 0, value == slope),
+ * TWS_UNAVAILABLE (context->kernel); the arrays are then untouched.
+ * Threads: as context says; results do not depend on their number. Determinism: D1, but for custom
+ * callbacks and for sine with |x| > 1e4, which the C library computes (D2).
+ * Cost: one core with AVX-512 makes 2 to 4 G float elements a second, with AVX2 half of that.
+ */
+TWS_API tws_status tws_activate(tws_context *context, const tws_activation *activation,
+                                const tws_real *x, tws_real *value, tws_real *slope, size_t count);
+
+/*
+ * Fills *target from a name: linear, he2, he3, he4, sign, tanh, sin, relu, square, wave, step3,
+ * step4, product2, product3, sign-product3, staircase, he4-sign-product3, or hermite:c0,c1,... with
+ * 1 to 9 numbers as in tws_activation_named, not all 0. Sets directions and, for the steps, level.
+ * Errors: TWS_BAD_ARGUMENT for anything else and for NULL; *target is then untouched.
+ * Memory: none. Threads: safe. Determinism: D0, but for the heights of the steps, which rest on the
+ * C library's exp and erfc (D2).
+ */
+TWS_API tws_status tws_target_named(const char *name, tws_target *target);
+
+/*
+ * A target of the caller's own: function(user, u) gives f*(u) for u of directions entries, 1 to
+ * TWS_MAX_DIRECTIONS. It is called from several threads at once and must give the same result each
+ * time. Nothing is checked here: a call that gets the target refuses a bad one.
+ */
+TWS_API tws_target tws_custom_target(double (*function)(void *user, const double *u),
+                                     size_t directions, void *user);
+
+/* The name of a kind without coefficients ("hermite", "custom"); "?" for a bad kind. */
+TWS_API const char *tws_target_name(tws_target_kind kind);
+
+/*
+ * f*(u); u has target->directions entries. NaN gives NaN. target must be valid (not NULL, callback
+ * set, heights made); a bad kind gives 0.
+ * Memory: none. Threads: safe. Determinism: D0 for the polynomials, sign, relu and the products, D2
+ * where the C library computes (tanh, sin, wave, the heights of the steps).
+ */
+TWS_API double tws_target_value(const tws_target *target, const double *u);
+
+/* ==========================================================================
+ * @@API-GEMM: matrix product
+ * ========================================================================== */
+
+typedef enum tws_transpose { TWS_NO_TRANSPOSE, TWS_TRANSPOSE } tws_transpose;
+
+/*
+ * General matrix product, row-major.
+ *
+ * Formula   C = alpha op(A) op(B) + beta C, where op(M) is M or its transpose.
+ * Shapes    op(A): m x k, op(B): k x n, C: m x n. Element (i, j) of a stored matrix is
+ *           matrix[i * ld + j], so lda >= k (TWS_NO_TRANSPOSE) or m (TWS_TRANSPOSE),
+ *           ldb >= n or k, ldc >= n. Entries between the end of a row and ld are never touched.
+ * Aliasing  C must not overlap A or B (not checked); A and B may overlap.
+ * Empty     m == 0 or n == 0: nothing happens. alpha == 0 or k == 0: C = beta C, A and B are never
+ *           read and may be NULL. beta == 0: C is written without being read, so NaN there vanishes;
+ *           everywhere else NaN and infinity follow the arithmetic.
+ * Memory    packed copies of a block of A and a block of B, at most about 21 MiB, from the
+ *           allocator of the context.
+ * Errors    TWS_BAD_ARGUMENT, TWS_TOO_LARGE, TWS_OUT_OF_MEMORY, TWS_UNAVAILABLE; C is untouched.
+ * Threads   safe if the contexts differ; small products run on the calling thread.
+ * Accuracy  |error| <= about k eps sum_p |a_ip b_pj| on each entry. D1: an entry has the same bits
+ *           for any number of threads, and depends on its row of op(A), its column of op(B), its
+ *           old value, alpha, beta and the kernel alone, not on where it lies in C.
+ * Cost      2 m n k operations.
+ */
+TWS_API tws_status tws_gemm(tws_context *context, tws_transpose transpose_a,
+                            tws_transpose transpose_b, size_t m, size_t n, size_t k,
+                            tws_real alpha, const tws_real *a, size_t lda, const tws_real *b,
+                            size_t ldb, tws_real beta, tws_real *c, size_t ldc);
+
+/* ==========================================================================
+ * @@API-SVD: leading singular triplets, and all singular values
+ * ========================================================================== */
+
+/* A matrix that exists only as its products. transposed == 0: y = M x, x has columns entries and
+   y has rows; transposed != 0: y = M^T x, the other way round. x and y never overlap. Called from
+   the calling thread only. Anything but TWS_OK stops the call with TWS_CALLBACK_FAILED. */
+typedef tws_status (*tws_operator)(void *user, int transposed, const double *x, double *y);
+
+/* What to find and when to stop. Make one with tws_default_svd_options. */
+typedef struct tws_svd_options {
+    size_t top;        /* how many values, 1 to min(rows, columns) */
+    double tolerance;  /* residual relative to the largest value, 1e-12 to 0.1; default 1e-6 */
+    size_t max_passes; /* passes over the matrix before giving up, at least 1; default 10000 */
+    size_t max_basis;  /* vectors kept, at least min(columns, top + 16); 0: chosen from top */
+    double stop_below; /* > 0: only values above this are wanted; 0: all of top; default 0 */
+    uint64_t seed;     /* of the random start vectors; default 1 */
+} tws_svd_options;
+
+/* What happened. */
+typedef struct tws_svd_result {
+    size_t wanted;    /* top, or with stop_below the values found above it, at most top */
+    size_t converged; /* leading triplets whose measured residual is within the tolerance */
+    size_t passes;    /* times that the matrix was read */
+    size_t products;  /* vectors to which M^T M was applied in these passes */
+} tws_svd_result;
+
+/* The defaults named above. Cannot fail. */
+TWS_API tws_svd_options tws_default_svd_options(size_t top);
+
+/*
+ * The largest singular values s_1 >= s_2 >= ... of a matrix M with their vectors:
+ * M v_k = s_k u_k, M^T u_k = s_k v_k.
+ *
+ *   options    NULL: the ten largest (or all, if there are fewer) with the default options
+ *   matrix     rows x columns, row i at matrix + i ld, ld >= columns; read only
+ *   values     top entries, decreasing
+ *   left       top x rows, u_k in row k, or NULL
+ *   right      top x columns, v_k in row k, or NULL
+ *   residuals  top entries, max(|M v_k - s_k u_k|, |M^T u_k - s_k v_k|) / s_1, or NULL
+ *   result     counts, or NULL; set also when values have not converged
+ *
+ * Vectors are orthonormal to about 1e-12, for repeated and zero values too. A value that occurs
+ * several times is found as often as it occurs. With stop_below > 0 the call ends once every value
+ * above it has converged and the rest of the spectrum is bounded below it; the outputs hold best
+ * estimates beyond result->wanted.
+ * Accuracy: products run in double, values are right to about 1e-8 s_1 at worst, the tolerance
+ * holds for the residuals. The arrays must not overlap.
+ * With context->reduce, matrix is this process's block of rows of a taller matrix (rows == 0 is
+ * then allowed), left holds the local entries of u_k, everything else is the same in every
+ * process; one reduction of 2 columns numbers per pass. A left vector of a zero value may then be
+ * zero, where blocks of identical shape leave no way to tell the processes apart.
+ * Memory: about 8 columns (max_basis + 40) bytes, and 24 max_basis^2, and 8 top rows.
+ * Errors: TWS_BAD_ARGUMENT, TWS_TOO_LARGE, TWS_OUT_OF_MEMORY, TWS_UNAVAILABLE, TWS_NOT_FINITE
+ * (NaN or infinity in the matrix), TWS_CALLBACK_FAILED (reduce), TWS_NOT_CONVERGED (max_passes
+ * reached: values, vectors and residuals hold best estimates, result says how many are good). In
+ * the other cases the outputs are not to be used.
+ * Threads: safe if contexts differ. Determinism: D1. Cost: 8 rows columns flops per pass.
+ */
+TWS_API tws_status tws_svd(tws_context *context, const tws_svd_options *options,
+                           const tws_real *matrix, size_t rows, size_t columns, size_t ld,
+                           double *values, double *left, double *right, double *residuals,
+                           tws_svd_result *result);
+
+/* The same for a matrix known by its products. A pass applies the operator to two vectors, once
+   each way. TWS_NOT_FINITE when apply yields NaN or infinity; TWS_CALLBACK_FAILED when it fails. */
+TWS_API tws_status tws_svd_operator(tws_context *context, const tws_svd_options *options,
+                                    tws_operator apply, void *user, size_t rows, size_t columns,
+                                    double *values, double *left, double *right,
+                                    double *residuals, tws_svd_result *result);
+
+/*
+ * All min(rows, columns) singular values, decreasing, to about 1e-14 s_1, zeros included:
+ * Householder bidiagonalisation in double (Golub and Kahan 1965), then implicit QL iteration on the
+ * symmetric tridiagonal form of the bidiagonal matrix, whose eigenvalues are +s_k and -s_k.
+ * matrix is rows x columns, ld >= columns, only read; values must not overlap it. NaN or infinity:
+ * TWS_NOT_FINITE. min(rows, columns) is at most 4096. context->reduce is not used.
+ * Memory: 8 rows columns bytes. Threads: safe if contexts differ. Determinism: D1.
+ * Cost: 4 n^2 (m - n / 3) flops for m >= n, limited by memory: a few seconds at n = 2048.
+ */
+TWS_API tws_status tws_singular_values(tws_context *context, const tws_real *matrix, size_t rows,
+                                       size_t columns, size_t ld, double *values);
+
+/* ==========================================================================
+ * @@API-NETWORK: configuration, network, batches
+ * ========================================================================== */
+
+typedef enum tws_batches { TWS_FRESH, TWS_REUSE } tws_batches; /* what step two sees */
+typedef enum tws_init { TWS_SPHERE, TWS_GAUSSIAN } tws_init;   /* rows of W_0 */
+
+#define TWS_MEAN_FIELD (-1.0) /* output_scale: s = N^(-1/2) */
+#define TWS_CORRELATION 0.0   /* output_scale: the residual is the label alone */
+#define TWS_MAX_TOP 64
+
+/* One experiment, plain data: start from tws_default_config(). eta_t = scale_t * N^alpha_t. */
+typedef struct tws_config {
+    size_t neurons, inputs, samples; /* N, d, n: 2 to 2^31 */
+    double alpha1, alpha2;           /* 0 <= alpha < 1/2 */
+    double scale1, scale2;           /* C_1, C_2: 0 < C <= 1e6 */
+    tws_activation activation;       /* sigma */
+    tws_target target;               /* f*, with p = target.directions <= inputs */
+    double noise;                    /* standard deviation of the label noise, 0 to 1e6 */
+    tws_batches batches;
+    tws_init init;
+    double output_scale; /* s, 0 to 1e6, or TWS_MEAN_FIELD */
+    uint64_t seed;
+    size_t top; /* singular values to measure: 1 to min(TWS_MAX_TOP, N, d) */
+} tws_config;
+
+/* N = d = 1024, n = 2048, alphas 0.3 and 0.4, scales 1, shifted-tanh, linear target, no noise,
+   reused batch, sphere, mean field, seed 1, top 10. Cannot fail. */
+TWS_API tws_config tws_default_config(void);
+
+/* TWS_OK when the configuration can run; else TWS_BAD_ARGUMENT and, in message (may be NULL), one
+   sentence with the parameter, its value and the allowed range, cut to size bytes. */
+TWS_API tws_status tws_check(const tws_config *config, char *message, size_t size);
+
+/* s as a number: N^(-1/2) for TWS_MEAN_FIELD. */
+TWS_API double tws_output_scale(const tws_config *config);
+
+/* eta_t = scale_t * N^alpha_t for step 1 or 2; 0 for other steps. */
+TWS_API double tws_step_size(const tws_config *config, int step);
+
+/*
+ * A two-layer network, or the block of its neurons that this process holds:
+ * f_W(x) = s a' sigma(W x). The caller owns the arrays and fills the structure.
+ */
+typedef struct tws_network {
+    size_t count;  /* neurons held here; all N of them without context->reduce */
+    size_t inputs; /* d */
+    double output_scale; /* s >= 0 */
+    tws_activation activation;
+    const tws_real *weights; /* count x inputs, row i is neuron i */
+    const tws_real *readout; /* count */
+} tws_network;
+
+/* n samples of any origin, owned by the caller. */
+typedef struct tws_batch {
+    size_t samples;         /* n */
+    const tws_real *inputs; /* samples x network inputs, row major */
+    const tws_real *labels; /* samples */
+} tws_batch;
+
+/*
+ * Rows first .. first + count - 1 of W_0 (count x inputs): uniform on the unit sphere, or
+ * N(0, I/d). Errors: those of tws_check; TWS_BAD_ARGUMENT when first + count > neurons or weights
+ * is NULL. Memory: none. Threads: context. Determinism: D0.
+ */
+TWS_API tws_status tws_make_weights(tws_context *context, const tws_config *config, size_t first,
+                                    size_t count, tws_real *weights);
+
+/* a_i ~ N(0, 1/N) for neurons first .. first + count - 1; as tws_make_weights. D0. */
+TWS_API tws_status tws_make_readout(tws_context *context, const tws_config *config, size_t first,
+                                    size_t count, tws_real *readout);
+
+/* B* (p x inputs): orthonormal rows, uniformly distributed; as tws_make_weights. D0. */
+TWS_API tws_status tws_make_directions(tws_context *context, const tws_config *config,
+                                       tws_real *directions);
+
+/*
+ * Batch number 0, 1, ... of the experiment: inputs (samples x inputs) of independent N(0, 1) and
+ * labels y = f*(B* x) + noise N(0, 1) (samples) for the given directions (p x inputs).
+ * Errors: those of tws_check; TWS_BAD_ARGUMENT for NULL or number >= 2^23; TWS_NOT_FINITE when the
+ * target returns NaN or infinity. Memory: none. Threads: context (the target of the caller is then
+ * called from several threads). Determinism: D0 for inputs and noise; labels use libm where the
+ * target does.
+ */
+TWS_API tws_status tws_make_batch(tws_context *context, const tws_config *config,
+                                  const tws_real *directions, size_t number, tws_real *inputs,
+                                  tws_real *labels);
+
+/* ==========================================================================
+ * @@API-STEPS: forward pass, loss, gradient, step
+ *
+ * They stand alone: any weights, any readout, any batch, any number of steps. With context->reduce
+ * every process passes its own neurons and the same batch; the outputs are summed over processes.
+ * ========================================================================== */
+
+/*
+ * output[j] = f_W(x_j) = s sum_i a_i sigma(w_i . x_j), j < batch->samples. Labels may be NULL.
+ * Errors: TWS_BAD_ARGUMENT, TWS_TOO_LARGE, TWS_OUT_OF_MEMORY, TWS_NOT_FINITE (names the array),
+ * TWS_CALLBACK_FAILED; output is then undefined. Memory: one block of count x samples within
+ * context->memory_budget. Threads: context, same bits for any number. Determinism: D1.
+ * Cost: 2 count d n operations.
+ */
+TWS_API tws_status tws_forward(tws_context *context, const tws_network *network,
+                               const tws_batch *batch, double *output);
+
+/* *loss = 1/(2n) sum_j (y_j - f_W(x_j))^2; otherwise as tws_forward. */
+TWS_API tws_status tws_loss(tws_context *context, const tws_network *network,
+                            const tws_batch *batch, double *loss);
+
+/*
+ * gradient = G = (1/n) [(a r') o sigma'(W X')] X with r = y - f_W(X), count x d: the negative
+ * gradient of tws_loss over the output scale s (for s = 0 its limit: r = y). Source: paper,
+ * equation of the update in section 2. loss may be NULL. gradient must not overlap any input.
+ * Errors and memory as tws_forward, and a copy of the block's samples. Cost: 4 count d n.
+ */
+TWS_API tws_status tws_gradient(tws_context *context, const tws_network *network,
+                                const tws_batch *batch, tws_real *gradient, double *loss);
+
+/*
+ * One step: weights <- weights + eta G, weights being the array that network->weights points to
+ * (count x d). eta may be any finite number. On any error weights is untouched. Memory: that of
+ * tws_gradient and count x d for G. loss (before the step) may be NULL.
+ */
+TWS_API tws_status tws_step(tws_context *context, const tws_network *network,
+                            const tws_batch *batch, double eta, tws_real *weights, double *loss);
+
+/* ==========================================================================
+ * @@API-SPECTRUM: what a weight matrix has learned
+ * ========================================================================== */
+
+/* The top of the spectrum of a weight matrix. Entries 0 .. top - 1 of the arrays are filled. */
+typedef struct tws_spectrum {
+    size_t top;
+    double row_edge; /* of the bulk, from the measured variances of the rows */
+    double edge;     /* the same, or a higher one given to tws_count_outliers */
+    double margin;   /* a value counts as an outlier above edge + margin */
+    size_t outliers; /* at most top */
+    double captured; /* root of the sum of squared alignments over the outliers */
+    double singular_values[TWS_MAX_TOP];     /* decreasing */
+    double alignments[TWS_MAX_TOP];          /* |B* v_k|: how much of v_k lies in the target space */
+    double readout_alignments[TWS_MAX_TOP];  /* |<u_k, a>| / |a| */
+    double residuals[TWS_MAX_TOP];           /* max(|W v - s u|, |W' u - s v|) / s_1 */
+    size_t passes;                           /* readings of the matrix */
+} tws_spectrum;
+
+/*
+ * Top singular values of weights (count x inputs, leading dimension inputs) with their alignments.
+ * readout (count) or directions (p x inputs, orthonormal rows, p <= TWS_MAX_DIRECTIONS) may be
+ * NULL: the alignments are then 0. seed starts the iteration. With context->reduce, weights and
+ * readout are the rows of this process.
+ *
+ * The edge. A bulk whose rows have variances S_i / d ends at the square root of the least
+ *     x(t) = 1/t + (N/d) mean_i S_i / (1 - S_i t),  0 < t < 1 / max S,
+ * which is 1 + sqrt(N/d) for S = 1. S_i is measured: the squared length of row i without its part
+ * in the outliers. So an edge that the steps have pushed outwards does not count as an outlier,
+ * and no theory of the steps enters. The margin is three times the Tracy-Widom scale of the
+ * largest value, of order N^(-2/3): chance passes it about once in a thousand matrices.
+ *
+ * Errors: TWS_BAD_ARGUMENT, TWS_NOT_FINITE, TWS_OUT_OF_MEMORY, TWS_CALLBACK_FAILED;
+ * TWS_NOT_CONVERGED when some of the top values have a residual above 1e-5, with everything
+ * filled. Memory: about (top + 60) x (count + inputs) numbers. Threads: context. Determinism: D1.
+ */
+TWS_API tws_status tws_measure(tws_context *context, const tws_real *weights, size_t count,
+                               size_t inputs, const tws_real *readout, const tws_real *directions,
+                               size_t p, size_t top, uint64_t seed, tws_spectrum *spectrum);
+
+/*
+ * Counts again with a higher edge, updates edge, outliers and captured; a lower edge changes
+ * nothing but makes the counts consistent. The variances of the rows cannot show how unequally the
+ * samples weigh in the noise of the steps, which pushes the edge a little further (by up to 0.1
+ * where few samples carry most of the step); the edge of tws_predict contains that, too.
+ */
+TWS_API void tws_count_outliers(tws_spectrum *spectrum, double edge);
+
+/* 1 + sqrt(N/d): the edge of the bulk of W_0 (Marchenko and Pastur 1967). */
+TWS_API double tws_bulk_edge(double neurons, double inputs);
+
+/* The scale of the fluctuations of the largest singular value of a bulk (Tracy and Widom;
+   Johnstone 2001): (sqrt N + sqrt d)(N^-1/2 + d^-1/2)^(1/3) / (2 d (1 + sqrt(N/d))). */
+TWS_API double tws_edge_scale(double neurons, double inputs);
+
+/* ==========================================================================
+ * @@API-THEORY: the spectrum of W_1 and W_2 before it is simulated
+ * ========================================================================== */
+/*
+ * What is predicted: the singular values of W_1 and W_2 that leave the bulk, the edge of the bulk,
+ * how much of the target each right vector holds and how much of the readout each left vector
+ * holds. From what: the configuration alone (tws_predict), or the data of one run without its W_0
+ * (tws_surrogate). Nothing is fitted. Where it is accurate: smooth activations with a bounded slope
+ * or ReLU, labels with E y^4 <= 3 (E y^2)^2, 1/2 <= N/d <= 2, 1/4 <= d/n <= 1, N >= 600, noise
+ * strength kappa <= 0.1. Where it is not: heavy-tailed targets, unbounded slopes with large
+ * steps, outliers within a few per cent of the edge or of each other. tws_theory_warnings says so.
+ */
+
+#define TWS_MAX_OUTLIERS 16     /* outliers that a prediction lists */
+#define TWS_MAX_ORDERS 8        /* orders that a limit lists */
+#define TWS_HERMITE_LISTED 12   /* Hermite coefficients that a limit lists: c_0 to c_11 */
+#define TWS_MAX_WARNINGS 12
+#define TWS_LARGEST_SIZE 1e15   /* largest N, d, n of the theory */
+
+/* What the theory is asked about. As tws_config, with sizes that need not fit in memory. */
+typedef struct tws_theory_input {
+    double neurons, inputs, samples; /* N, d, n: 2 to TWS_LARGEST_SIZE */
+    double alpha1, alpha2;           /* 0 <= alpha < 1/2 */
+    double scale1, scale2;           /* C_1, C_2 > 0; eta_t = C_t N^alpha_t */
+    tws_activation activation;
+    tws_target target;
+    double noise;        /* standard deviation of the label noise, >= 0 */
+    tws_batches batches; /* what step two sees */
+    double output_scale; /* s >= 0, or TWS_MEAN_FIELD; TWS_CORRELATION: the residual is the label */
+} tws_theory_input;
+
+/* The spectrum after one step, at finite N. Entries beyond outliers (beyond spikes in strengths)
+   are 0. */
+typedef struct tws_prediction {
+    int step;        /* 1 or 2 */
+    double edge;     /* largest singular value of the bulk, N to infinity at this kappa */
+    size_t outliers; /* singular values above the edge */
+    double singular_values[TWS_MAX_OUTLIERS];           /* decreasing */
+    double alignments[TWS_MAX_OUTLIERS];                /* |B* v_k| */
+    double readout_alignments[TWS_MAX_OUTLIERS];        /* |<u_k, a / |a|>| */
+    double readout_square_alignments[TWS_MAX_OUTLIERS]; /* the same with a_i^2 in place of a_i */
+    double right_norms[TWS_MAX_OUTLIERS]; /* length of the part of v_k that the data determine */
+    double left_norms[TWS_MAX_OUTLIERS];  /* the same of u_k; the rest of either is random */
+    double captured;                      /* root of the sum of squared alignments */
+    double kappa;                         /* mean variance that the samples' noise adds to a row */
+    size_t spikes;                        /* entries of strengths */
+    double strengths[TWS_MAX_OUTLIERS];   /* theta_k: singular values of the mean of W_t - W_0 */
+    double output;                        /* rms(f_W1) / rms(y): how large the residual's change is */
+} tws_prediction;
+
+/* One order of the limit: the spike with left vector a^(k+1). */
+typedef struct tws_order {
+    int k;
+    double exponent;         /* its strength grows like N^exponent */
+    double leading_strength; /* constant times N^exponent; 0 when the coefficient vanishes */
+    int sees_target_fresh;   /* 1: its right vector has a part along B* on a fresh batch */
+    int sees_target_reuse;   /* the same on a reused batch */
+} tws_order;
+
+typedef struct tws_limit {
+    size_t outliers; /* orders that leave the bulk as N grows (N/d and d/n as given) */
+    size_t orders;   /* the formula: 1 + floor(alpha2 / (1/2 - alpha1)) */
+    size_t listed;   /* entries of order[]: at least 4, at most TWS_MAX_ORDERS */
+    tws_order order[TWS_MAX_ORDERS];
+    double hermite[TWS_HERMITE_LISTED];     /* c_k = E[sigma(z) He_k(z)] / k! of the activation */
+    double target_mean;                     /* E y */
+    double target_square;                   /* E y^2, noise included */
+    double target_kurtosis;                 /* E y^4 / (E y^2)^2 */
+    double target_first[TWS_MAX_DIRECTIONS];/* E[u y] */
+    int information_exponent; /* least k with a nonzero order-k coefficient of the target; 0: none
+                                 up to 8 (one direction) or 4 (several) */
+} tws_limit;
+
+typedef struct tws_warnings {
+    size_t count;
+    char text[TWS_MAX_WARNINGS][200];
+} tws_warnings;
+
+/* The theory's input for a configuration. config must not be NULL. */
+TWS_API tws_theory_input tws_theory_from_config(const tws_config *config);
+
+/*
+ * Coefficients c_k = E[sigma(z) He_k(z)] / k!, k < count, z ~ N(0,1), He_k monic (probabilists'),
+ * by panels of Gauss-Legendre nodes on [-10, 10] with a cut at 0 and at +-1.
+ * coefficients: count doubles, written. Empty: count 0 is allowed. Memory: none. Errors:
+ * TWS_BAD_ARGUMENT for NULL, count above 32, an invalid activation or one that is not finite.
+ * Threads: safe if contexts differ. Determinism: D2. Cost: 240 values of sigma.
+ */
+TWS_API tws_status tws_hermite_coefficients(tws_context *context, const tws_activation *activation,
+                                            double *coefficients, size_t count);
+
+/*
+ * The paper's limit (arXiv 2605.17767): 1 + floor(alpha2 / g) orders with g = 1/2 - alpha1, of
+ * which order k grows like N^(alpha2 - k g) (order 0: N^max(alpha1, alpha2)) with left vector
+ * a^(k+1), and the constant in front: C_2 C_1^k times the part of A^(k+1) beyond A, ..., A^k, times
+ * the part of v_k beyond v_0, ..., v_(k-1), v_k = X^T F_k / n, F_k the k-th Taylor coefficient in e
+ * of y E sigma'(z + e [...]) (see @@THEORY). An order whose F_k vanishes does not count; one with
+ * exponent 0 counts if its constant exceeds (N/d)^(1/4). With the plain output scale s = 1 the
+ * residual of step two is of order N^alpha1 and the formula becomes floor((alpha1 + alpha2) / g).
+ * ReLU on a reused batch is not analytic in e: orders from 1 on carry no constant then, but order 1
+ * counts and says whether it sees the target.
+ * limit: written on success only. NaN: never written. Memory: at most 6 MB. Errors:
+ * TWS_BAD_ARGUMENT for NULL and for anything outside the ranges of tws_theory_input, or for an
+ * activation or target that is not finite; TWS_OUT_OF_MEMORY. Threads: safe if contexts differ.
+ * Determinism: bit-identical for any number of threads; D2 between compilers. Cost: 0.1 to 3 s.
+ */
+TWS_API tws_status tws_limit_theory(tws_context *context, const tws_theory_input *input,
+                                    tws_limit *limit);
+
+/*
+ * Outliers, edge and alignments of W_1 and W_2 at this N, with nothing expanded in the step size:
+ * the resummed theory of @@THEORY, validity as above. step1, step2: written on success only; either
+ * may be NULL. NaN: never written; a configuration so wild that a number overflows is refused.
+ * Memory: 1 to 3 MB for one direction without noise, at most about 40 MB. Errors: as
+ * tws_limit_theory. Threads: safe if contexts differ; uses the context's workers. Determinism:
+ * bit-identical for any number of threads; D2 between compilers (libm). Cost: about 0.1 s for one
+ * direction without noise, up to a few seconds with noise or several directions.
+ */
+TWS_API tws_status tws_predict(tws_context *context, const tws_theory_input *input,
+                               tws_prediction *step1, tws_prediction *step2);
+
+/*
+ * The same prediction with averages over the data of one run; W_0 enters nowhere. It says which
+ * directions the outliers of W_2 have, so that they can be compared by angle with measured ones:
+ * the cosine to expect is right_norms[k] and left_norms[k].
+ *   X1, X2: n x d, row major; y1, y2: n; the same pointers for both batches when reused.
+ *   readout: N entries a_i. directions: p x d, orthonormal rows B*.
+ *   right: unit vectors, outlier k at right + k d, TWS_MAX_OUTLIERS x d doubles, or NULL.
+ *   left: unit vectors, outlier k at left + k N, TWS_MAX_OUTLIERS x N doubles, or NULL; the sign of
+ *   each pair makes <left_k, a> >= 0. Rows beyond the outliers are untouched.
+ * input gives N, d, n (exact integers), steps, activation, batches, output scale, and the number of
+ * directions; its target function and noise are not used. Aliasing: outputs must not overlap inputs.
+ * Errors: TWS_BAD_ARGUMENT; TWS_NOT_FINITE for NaN or infinity in the data, outputs undefined.
+ * Memory: about 2300 n + 300 d + 1500 N bytes. Threads, determinism: as tws_predict. Cost: 3000
+ * values of sigma and sigma' per sample and 60 N... see bench; about a second at N = d = 1500.
+ */
+TWS_API tws_status tws_surrogate(tws_context *context, const tws_theory_input *input,
+                                 const tws_real *X1, const tws_real *y1, const tws_real *X2,
+                                 const tws_real *y2, const tws_real *readout,
+                                 const tws_real *directions, tws_prediction *step2, double *right,
+                                 double *left);
+
+/*
+ * Which assumption of the theory fails here, a sentence each: an order that vanishes, a target that
+ * cannot wake up, heavy labels, a large residual, a small N, and so on. limit and step2 come from
+ * tws_limit_theory and tws_predict for the same input. Errors: TWS_BAD_ARGUMENT for NULL.
+ */
+TWS_API tws_status tws_theory_warnings(tws_context *context, const tws_theory_input *input,
+                                       const tws_limit *limit, const tws_prediction *step2,
+                                       tws_warnings *warnings);
+
+/* ==========================================================================
+ * @@API-EXPERIMENT: the whole experiment in one call
+ * ========================================================================== */
+
+/* Four weight matrices that share W_0, the readout and the first batch. */
+typedef enum tws_case {
+    TWS_INITIAL,
+    TWS_ONE_STEP,
+    TWS_TWO_STEPS_FRESH,
+    TWS_TWO_STEPS_REUSE,
+    TWS_CASE_COUNT
+} tws_case;
+
+typedef struct tws_result {
+    int measured[TWS_CASE_COUNT];            /* 1 where the entries below are filled */
+    tws_spectrum spectrum[TWS_CASE_COUNT];
+    double loss[TWS_CASE_COUNT];             /* on the first loss_samples samples of batch 1 */
+    size_t loss_samples;                     /* min(n, 512) */
+    double eta1, eta2;
+    double seconds_data, seconds_step1, seconds_step2, seconds_spectrum, seconds_total; /* wall */
+    unsigned threads;
+    tws_kernel kernel;
+} tws_result;
+
+/* Which cases an experiment measures: the bit of a case is 1 << case. */
+#define TWS_ALL_CASES ((1u << TWS_CASE_COUNT) - 1u)
+
+/*
+ * Makes the data of config->seed, takes the steps and measures the spectra of the wanted cases (a
+ * set of bits 1 << tws_case; 0: W_0, W_1 and the W_2 of config->batches).
+ * result: about 9 KB, written also on TWS_NOT_CONVERGED (some singular values have a residual above
+ * tolerance: see spectrum[].residuals); undefined on other errors.
+ * Errors: those of tws_check, TWS_OUT_OF_MEMORY, TWS_NOT_FINITE, TWS_NOT_CONVERGED,
+ * TWS_CALLBACK_FAILED. Memory: W, G, the batches, one block within context->memory_budget; W once
+ * more when both second steps are wanted. Threads: context; same bits for any number.
+ * Determinism: D1. Cost: 8 N d n operations, 12 N d n with both second steps.
+ */
+TWS_API tws_status tws_run(tws_context *context, const tws_config *config, unsigned cases,
+                           tws_result *result);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* TWOSTEP_H_INCLUDED */
+
+/* The public part ends here. What follows is the implementation: C99 that is also C++11, rooms in
+   bottom-up order, twsi_ names, memory only through twsi_take, work only through twsi_run, cut by
+   problem size alone. */
+
+#if defined(TWOSTEP_IMPLEMENTATION) && !defined(TWSI_PASS) && !defined(TWOSTEP_IMPLEMENTATION_DONE)
+#define TWOSTEP_IMPLEMENTATION_DONE
+#define TWSI_IMPLEMENTING
+
+/* ==========================================================================
+ * @@PLATFORM: memory, failure, threads, clock, CPU features
+ * ========================================================================== */
+
+#include <float.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#ifndef TWOSTEP_MALLOC
+#include <stdlib.h>
+#define TWOSTEP_MALLOC(bytes) malloc(bytes)
+#define TWOSTEP_FREE(pointer) free(pointer)
+#endif
+#ifndef TWOSTEP_FILENAME
+#define TWOSTEP_FILENAME "twostep.h"
+#endif
+
+#if defined(_WIN32)
+#ifndef WIN32_LEAN_AND_MEAN
+#define WIN32_LEAN_AND_MEAN
+#endif
+#ifndef NOMINMAX
+#define NOMINMAX
+#endif
+#include <windows.h>
+#define TWSI_WIN32 1
+#elif defined(__unix__) || defined(__APPLE__)
+#include <sys/time.h>
+#include <unistd.h>
+#define TWSI_UNIX 1
+#endif
+#if !defined(TWOSTEP_NO_THREADS) && defined(TWSI_UNIX) && !defined(__wasm__)
+#include <pthread.h>
+#define TWSI_PTHREADS 1
+#elif !defined(TWOSTEP_NO_THREADS) && defined(TWSI_WIN32)
+#define TWSI_WIN32_THREADS 1
+#endif
+
+/* Which vector kernels this compiler can emit. Real MSVC and tcc get the plain kernel. */
+#if defined(__GNUC__) && !defined(__TINYC__) && !defined(TWOSTEP_NO_SIMD) && !defined(__PCC__)
+#if defined(__x86_64__) || (defined(__i386__) && defined(__SSE2__))
+#include <immintrin.h>
+#define TWSI_X86 1
+#elif defined(__aarch64__) && defined(__ARM_NEON) && defined(__ORDER_LITTLE_ENDIAN__) && \
+    __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#include <arm_neon.h>
+#define TWSI_NEON 1
+#elif defined(__wasm_simd128__)
+#include <wasm_simd128.h>
+#define TWSI_WASM 1
+#endif
+#endif
+
+#if defined(__cplusplus)
+#define TWSI_RESTRICT
+#else
+#define TWSI_RESTRICT restrict
+#endif
+#define TWSI_FN static TWSI_UNUSED
+
+#define TWSI_PI 3.14159265358979323846
+#define TWSI_MAX_THREADS 64 /* seats live on the stack of the call */
+
+/* Contraction of a * b + c into one rounding would change the random numbers from compiler to
+   compiler. Each compiler has its own way to forbid it; clang must be asked first, as it also
+   claims to be gcc. Where one rounding is wanted, kernels ask for it by name. */
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__) && !defined(__TINYC__)
+#pragma GCC push_options
+#pragma GCC optimize("fp-contract=off")
+#endif
+
+/* ---- sizes ---- */
+
+/* a * b in *product, or 0 when it does not fit. */
+TWSI_FN int twsi_multiply(size_t a, size_t b, size_t *product) {
+    if (b != 0 && a > SIZE_MAX / b) return 0;
+    *product = a * b;
+    return 1;
+}
+
+TWSI_FN size_t twsi_min(size_t a, size_t b) { return a < b ? a : b; }
+TWSI_FN size_t twsi_max(size_t a, size_t b) { return a > b ? a : b; }
+TWSI_FN size_t twsi_ceil_div(size_t a, size_t b) { return a / b + (a % b != 0); }
+
+/* ---- failure ---- */
+
+TWS_API const char *tws_status_text(tws_status status) {
+    static const char *const text[] = {
+#define TWSI_STATUS_TEXT(name, sentence) sentence,
+        TWS_STATUS_LIST(TWSI_STATUS_TEXT)
+#undef TWSI_STATUS_TEXT
+    };
+    return (int)status >= 0 && (int)status < (int)TWS_STATUS_COUNT ? text[status] : "unknown status code";
+}
+
+TWS_API int tws_version(void) { return TWS_VERSION; }
+
+/* Records the sentence (context may be NULL) and hands the status back: return twsi_fail(...). */
+TWSI_FN TWSI_FORMAT(3, 4) tws_status
+twsi_fail(tws_context *context, tws_status status, const char *format, ...) {
+    if (context != NULL) {
+        va_list arguments;
+        va_start(arguments, format);
+        vsnprintf(context->message, sizeof context->message, format, arguments);
+        va_end(arguments);
+    }
+    return status;
+}
+
+/* ---- memory ---- */
+
+/* All the blocks that one call has taken, released together: no path can leak one. Blocks are
+   aligned to a cache line by over-allocation, since C99 has no aligned malloc. */
+typedef struct twsi_block {
+    struct twsi_block *next;
+} twsi_block;
+
+typedef struct twsi_pool {
+    tws_allocator allocator;
+    twsi_block *blocks;
+    tws_status status; /* the first failure, TWS_OK before */
+} twsi_pool;
+
+#define TWSI_ALIGNMENT 64
+
+TWSI_FN void *twsi_default_allocate(void *user, size_t bytes) {
+    (void)user;
+    return TWOSTEP_MALLOC(bytes);
+}
+
+TWSI_FN void twsi_default_release(void *user, void *pointer) {
+    (void)user;
+    TWOSTEP_FREE(pointer);
+}
+
+TWSI_FN void twsi_pool_open(twsi_pool *pool, const tws_context *context) {
+    pool->blocks = NULL;
+    pool->status = TWS_OK;
+    if (context != NULL && context->allocator.allocate != NULL) {
+        pool->allocator = context->allocator;
+    } else {
+        pool->allocator.allocate = twsi_default_allocate;
+        pool->allocator.release = twsi_default_release;
+        pool->allocator.user = NULL;
+    }
+}
+
+/* count elements of size bytes each, aligned, not cleared. NULL on failure, with pool->status set;
+   several takes may be checked at once by pool->status. A zero count gives a valid pointer. */
+TWSI_FN void *twsi_take(twsi_pool *pool, size_t count, size_t size) {
+    size_t bytes;
+    twsi_block *block;
+    unsigned char *start;
+    if (pool->status != TWS_OK) return NULL;
+    if (!twsi_multiply(count, size, &bytes) || bytes > SIZE_MAX / 2) {
+        pool->status = TWS_TOO_LARGE;
+        return NULL;
+    }
+    block = (twsi_block *)pool->allocator.allocate(pool->allocator.user,
+                                                   bytes + sizeof(twsi_block) + TWSI_ALIGNMENT);
+    if (block == NULL) {
+        pool->status = TWS_OUT_OF_MEMORY;
+        return NULL;
+    }
+    block->next = pool->blocks;
+    pool->blocks = block;
+    start = (unsigned char *)(block + 1);
+    return start + (TWSI_ALIGNMENT - (uintptr_t)start % TWSI_ALIGNMENT) % TWSI_ALIGNMENT;
+}
+
+TWSI_FN void twsi_pool_close(twsi_pool *pool) {
+    while (pool->blocks != NULL) {
+        twsi_block *next = pool->blocks->next;
+        pool->allocator.release(pool->allocator.user, pool->blocks);
+        pool->blocks = next;
+    }
+}
+
+/* ---- clock ---- */
+
+/* Seconds of wall time since an arbitrary moment. gettimeofday is what unistd systems declare even
+   under -std=c99; 0 where there is no clock. */
+TWSI_FN double twsi_seconds(void) {
+#if defined(TWSI_WIN32)
+    LARGE_INTEGER now, rate;
+    QueryPerformanceFrequency(&rate);
+    QueryPerformanceCounter(&now);
+    return (double)now.QuadPart / (double)rate.QuadPart;
+#elif defined(TWSI_UNIX)
+    struct timeval now;
+    gettimeofday(&now, NULL);
+    return (double)now.tv_sec + 1e-6 * (double)now.tv_usec;
+#else
+    return 0.0;
+#endif
+}
+
+/* ---- CPU features ---- */
+
+TWS_API const char *tws_kernel_name(tws_kernel kernel) {
+    static const char *const name[] = {"auto", "plain", "sse2", "avx2", "avx512", "neon", "wasm"};
+    return (int)kernel >= 0 && (int)kernel < (int)TWS_KERNEL_COUNT ? name[kernel] : "?";
+}
+
+TWS_API int tws_kernel_available(tws_kernel kernel) {
+    switch (kernel) {
+    case TWS_KERNEL_AUTO:
+    case TWS_KERNEL_PLAIN: return 1;
+#ifdef TWSI_X86
+    case TWS_KERNEL_SSE2: return 1;
+    case TWS_KERNEL_AVX2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case TWS_KERNEL_AVX512:
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+               __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+#ifdef TWSI_NEON
+    case TWS_KERNEL_NEON: return 1;
+#endif
+#ifdef TWSI_WASM
+    case TWS_KERNEL_WASM: return 1;
+#endif
+    default: return 0;
+    }
+}
+
+TWS_API tws_kernel tws_context_kernel(const tws_context *context) {
+    int kernel;
+    if (context != NULL && context->kernel != TWS_KERNEL_AUTO) return context->kernel;
+    for (kernel = (int)TWS_KERNEL_COUNT - 1; kernel > (int)TWS_KERNEL_PLAIN; kernel--)
+        if (tws_kernel_available((tws_kernel)kernel)) break;
+    return (tws_kernel)kernel;
+}
+
+/* ---- threads ---- */
+
+TWSI_FN unsigned twsi_core_count(void) {
+    long cores = 1;
+#if defined(TWSI_WIN32_THREADS)
+    SYSTEM_INFO info;
+    GetSystemInfo(&info);
+    cores = (long)info.dwNumberOfProcessors;
+#elif defined(TWSI_PTHREADS)
+    cores = sysconf(_SC_NPROCESSORS_ONLN);
+#endif
+    return cores < 1 ? 1u : cores > TWSI_MAX_THREADS ? TWSI_MAX_THREADS : (unsigned)cores;
+}
+
+TWS_API unsigned tws_context_threads(const tws_context *context) {
+    unsigned threads = context != NULL ? context->threads : 0;
+#if !defined(TWSI_PTHREADS) && !defined(TWSI_WIN32_THREADS)
+    if (context == NULL || context->parallel_for == NULL) return 1;
+#endif
+    if (threads == 0) threads = twsi_core_count();
+    return threads > TWSI_MAX_THREADS ? TWSI_MAX_THREADS : threads;
+}
+
+TWS_API tws_context tws_default_context(void) {
+    tws_context context;
+    memset(&context, 0, sizeof context);
+    return context;
+}
+
+#if defined(TWSI_PTHREADS)
+typedef pthread_t twsi_thread;
+typedef pthread_mutex_t twsi_mutex;
+typedef pthread_cond_t twsi_signal;
+#define TWSI_MUTEX_INIT(m) pthread_mutex_init(m, NULL)
+#define TWSI_MUTEX_FREE(m) pthread_mutex_destroy(m)
+#define TWSI_LOCK(m) pthread_mutex_lock(m)
+#define TWSI_UNLOCK(m) pthread_mutex_unlock(m)
+#define TWSI_SIGNAL_INIT(s) pthread_cond_init(s, NULL)
+#define TWSI_SIGNAL_FREE(s) pthread_cond_destroy(s)
+#define TWSI_WAIT(s, m) pthread_cond_wait(s, m)
+#define TWSI_WAKE_ALL(s) pthread_cond_broadcast(s)
+#define TWSI_THREADS 1
+#elif defined(TWSI_WIN32_THREADS)
+typedef HANDLE twsi_thread;
+typedef SRWLOCK twsi_mutex;
+typedef CONDITION_VARIABLE twsi_signal;
+#define TWSI_MUTEX_INIT(m) InitializeSRWLock(m)
+#define TWSI_MUTEX_FREE(m) ((void)(m))
+#define TWSI_LOCK(m) AcquireSRWLockExclusive(m)
+#define TWSI_UNLOCK(m) ReleaseSRWLockExclusive(m)
+#define TWSI_SIGNAL_INIT(s) InitializeConditionVariable(s)
+#define TWSI_SIGNAL_FREE(s) ((void)(s))
+#define TWSI_WAIT(s, m) SleepConditionVariableSRW(s, m, INFINITE, 0)
+#define TWSI_WAKE_ALL(s) WakeAllConditionVariable(s)
+#define TWSI_THREADS 1
+#endif
+
+/*
+ * The workers of one call. They are started when the call opens the team, sleep between jobs and
+ * end when it closes, so nothing outlives a call. Pieces are claimed one by one under a lock: they
+ * are cut by problem size alone and large beside the cost of a claim, so results never depend on
+ * who takes which.
+ */
+struct twsi_kernels;
+struct twsi_team;
+
+#ifdef TWSI_THREADS
+typedef struct twsi_seat {
+    struct twsi_team *team;
+    size_t worker;
+    twsi_thread thread;
+} twsi_seat;
+#endif
+
+typedef struct twsi_team {
+    tws_context *context;              /* may be NULL */
+    const struct twsi_kernels *kernels; /* inner loops that this call uses */
+    unsigned workers;                  /* at least 1; a task's worker is below it */
+#ifdef TWSI_THREADS
+    unsigned started;
+    int closing;
+    size_t round, next, count, running;
+    tws_task task;
+    void *data;
+    twsi_mutex mutex;
+    twsi_signal work, done;
+    twsi_seat seats[TWSI_MAX_THREADS];
+#endif
+} twsi_team;
+
+#ifdef TWSI_THREADS
+/* Takes pieces until none is left; called and returns with the mutex held. */
+TWSI_FN void twsi_team_work(twsi_team *team, size_t worker) {
+    team->running++;
+    while (team->next < team->count) {
+        size_t index = team->next++;
+        tws_task task = team->task;
+        void *data = team->data;
+        TWSI_UNLOCK(&team->mutex);
+        task(data, index, worker);
+        TWSI_LOCK(&team->mutex);
+    }
+    team->running--;
+    if (team->running == 0) TWSI_WAKE_ALL(&team->done);
+}
+
+TWSI_FN void twsi_team_member(twsi_seat *seat) {
+    twsi_team *team = seat->team;
+    size_t seen = 0;
+    TWSI_LOCK(&team->mutex);
+    while (!team->closing) {
+        if (team->round != seen) {
+            seen = team->round;
+            twsi_team_work(team, seat->worker);
+        } else {
+            TWSI_WAIT(&team->work, &team->mutex);
+        }
+    }
+    TWSI_UNLOCK(&team->mutex);
+}
+
+#if defined(TWSI_PTHREADS)
+TWSI_FN void *twsi_thread_main(void *seat) {
+    twsi_team_member((twsi_seat *)seat);
+    return NULL;
+}
+TWSI_FN int twsi_thread_start(twsi_seat *seat) {
+    return pthread_create(&seat->thread, NULL, twsi_thread_main, seat) == 0;
+}
+TWSI_FN void twsi_thread_join(twsi_seat *seat) { pthread_join(seat->thread, NULL); }
+#else
+TWSI_FN DWORD WINAPI twsi_thread_main(LPVOID seat) {
+    twsi_team_member((twsi_seat *)seat);
+    return 0;
+}
+TWSI_FN int twsi_thread_start(twsi_seat *seat) {
+    seat->thread = CreateThread(NULL, 0, twsi_thread_main, seat, 0, NULL);
+    return seat->thread != NULL;
+}
+TWSI_FN void twsi_thread_join(twsi_seat *seat) {
+    WaitForSingleObject(seat->thread, INFINITE);
+    CloseHandle(seat->thread);
+}
+#endif
+#endif
+
+/* Runs task for every index below count on all workers and returns when the last has finished. */
+TWSI_FN void twsi_run(twsi_team *team, size_t count, tws_task task, void *data) {
+    size_t index;
+    if (team->workers > 1 && count > 1 && team->context != NULL &&
+        team->context->parallel_for != NULL) {
+        team->context->parallel_for(team->context->parallel_user, count, task, data);
+        return;
+    }
+#ifdef TWSI_THREADS
+    if (team->started > 0 && count > 1) {
+        TWSI_LOCK(&team->mutex);
+        team->task = task;
+        team->data = data;
+        team->count = count;
+        team->next = 0;
+        team->round++;
+        TWSI_WAKE_ALL(&team->work);
+        twsi_team_work(team, 0);
+        while (team->running > 0) TWSI_WAIT(&team->done, &team->mutex);
+        team->count = 0; /* a member that wakes late finds nothing */
+        team->next = 0;
+        TWSI_UNLOCK(&team->mutex);
+        return;
+    }
+#endif
+    for (index = 0; index < count; index++) task(data, index, 0);
+}
+
+/* ==========================================================================
+ * @@LANES: the inner loops, once per instruction set
+ *
+ * The file includes itself once for each kernel; every pass sees only the room between the two
+ * TWSI_PASS lines below, with its own vector type and target attribute, and leaves one table of
+ * functions named after the kernel. The plain pass is C99 with vectors of one lane: read that one
+ * first, the others are the same code with wider words.
+ * ========================================================================== */
+
+/* The inner loops of one kernel: what every room below calls. */
+typedef struct twsi_kernels {
+    tws_kernel kernel;
+    void (*normals)(uint32_t (*state)[TWS_RANDOM_LANES], tws_real *out, size_t blocks);
+    void (*activate)(const tws_activation *activation, const tws_real *x, tws_real *value,
+                     tws_real *slope, size_t count);
+    size_t gemm_rows, gemm_columns;       /* tile of C held in registers */
+    size_t gemm_depth, gemm_block_rows;   /* cache block of A: rows x depth */
+    size_t gemm_pad;                      /* entries that packing may spill past a panel */
+    void (*gemm_pack)(int across, size_t width, size_t count, size_t depth, const tws_real *source,
+                      size_t ld, tws_real *panels, size_t panel_size);
+    void (*gemm_block)(size_t m, size_t n, size_t depth, tws_real alpha, const tws_real *a,
+                       size_t a_size, const tws_real *b, size_t b_size, size_t b_step,
+                       tws_real beta, tws_real *c, size_t ldc);
+    void (*svd_real)(const tws_real *a, size_t ld, size_t rows, size_t n, const double *x,
+                     size_t ldx, size_t count, double factor, double *p, size_t ldp, double *q,
+                     size_t ldq);
+    void (*svd_double)(const double *a, size_t ld, size_t rows, size_t n, const double *x,
+                       size_t ldx, size_t count, double factor, double *p, size_t ldp, double *q,
+                       size_t ldq);
+    void (*svd_rotate)(double *a, double *b, size_t n, double c, double s);
+    void (*svd_add2)(double *y, size_t n, double f, const double *a, double g, const double *b);
+    void (*axpy)(tws_real *sum, tws_real weight, const tws_real *x, size_t count);
+    void (*scaled_copy)(tws_real *out, tws_real factor, const tws_real *x, size_t count);
+    int (*all_finite)(const tws_real *x, size_t count);
+} twsi_kernels;
+
+#define TWSI_NORMAL_BLOCK ((size_t)2 * TWS_RANDOM_LANES)
+
+/* ---- random bits, shared by every pass ---- */
+
+TWSI_FN uint32_t twsi_rotate(uint32_t x, int bits) { return (x << bits) | (x >> (32 - bits)); }
+
+/* One step of all lanes of the stream: xoshiro128++. */
+TWSI_FN void twsi_random_step(uint32_t (*state)[TWS_RANDOM_LANES], uint32_t *words) {
+    size_t lane;
+    for (lane = 0; lane < TWS_RANDOM_LANES; lane++) {
+        const uint32_t s0 = state[0][lane], s1 = state[1][lane];
+        uint32_t s2 = state[2][lane], s3 = state[3][lane];
+        words[lane] = twsi_rotate(s0 + s3, 7) + s0;
+        s2 ^= s0;
+        s3 ^= s1;
+        state[1][lane] = s1 ^ s2;
+        state[0][lane] = s0 ^ s3;
+        state[2][lane] = s2 ^ (s1 << 9);
+        state[3][lane] = twsi_rotate(s3, 11);
+    }
+}
+
+/* ==========================================================================
+ * @@ACTIVATIONS: sigma and sigma' in double precision, and what their vector forms share
+ *
+ * The functions of one double below are the definition; libm does the work. Every bounded function
+ * is written with e = exp(-|x|) <= 1, which cannot overflow, and every slope in a form without
+ * cancellation: 1 - tanh^2 is 4 e / (1 + e)^2 with e = exp(-2|x|), so it keeps its relative
+ * accuracy far out in the tails.
+ *
+ * The vector forms follow the same formulas with polynomials of their own, so that a kernel gives
+ * the same bits wherever it runs:
+ *   exp(t) = 2^k (1 + r + r^2 E(r)), k the integer nearest to t / ln 2, |r| <= ln 2 / 2,
+ *   log(1 + e) = 2 s + s^3 L(s^2), s = e / (2 + e) <= 1/3,
+ *   sin(r) = r + r^3 S(r^2), |r| <= pi / 2, after multiples of pi are taken off in three pieces,
+ *   erf(x) = x R(x^2) for |x| < 1,
+ *   erfc(a) = exp(-a^2) (1 - u) C(1 - 2 u), u = b / (1 + b), b = a / 3, for a >= 0.
+ * Each polynomial minimises the largest relative error of the whole expression (Remez exchange in
+ * 50 digits); the error of each is far below the rounding of tws_real. Coefficients stand from the
+ * highest power down.
+ * ========================================================================== */
+
+#ifdef TWOSTEP_DOUBLE
+#define TWSI_INT_SIGN INT64_MIN
+#define TWSI_INT_ABS INT64_MAX
+#define TWSI_MANTISSA 52
+#define TWSI_SIGN_PLACE 63
+#define TWSI_BIAS 1023
+#define TWSI_ROUNDER 6755399441055744.0 /* 1.5 * 2^52: adding it rounds to an integer */
+#define TWSI_EXP_LOW (-708.3)           /* below, exp would be no normal number: taken as 0 */
+#define TWSI_ERF_LOW 26.6               /* exp(-x^2) is 0 beyond */
+#define TWSI_GELU_LOW 37.6              /* exp(-x^2/2) is 0 beyond */
+#define TWSI_HALF_BITS 0x7ffffffff8000000 /* keeps 26 bits of a number: their square is exact */
+#define TWSI_LN2_HIGH 0.69314718055966295651
+#define TWSI_LN2_LOW 2.8235290563031577123e-13
+#define TWSI_PI_1 3.1415926535846665502
+#define TWSI_PI_2 5.1266883031679115782e-12
+#define TWSI_PI_3 2.1125998133973998e-23
+#define TWSI_EXP_POLY(FIRST, NEXT)                                                        \
+    FIRST(2.08272533521968368e-9) NEXT(2.51115131333729942e-8)                            \
+    NEXT(2.75575739966924626e-7) NEXT(2.75572370921157936e-6)                             \
+    NEXT(2.48015869502238717e-5) NEXT(1.98412698931991712e-4)                             \
+    NEXT(1.38888888890882348e-3) NEXT(8.33333333331884801e-3)                             \
+    NEXT(4.16666666666662235e-2) NEXT(0.1666666666666668) NEXT(0.5)
+#define TWSI_SIN_POLY(FIRST, NEXT)                                                        \
+    FIRST(-7.98516894229667109e-18) NEXT(2.81024920859528163e-15)                         \
+    NEXT(-7.64712962278016832e-13) NEXT(1.60590432614092058e-10)                          \
+    NEXT(-2.5052108379545206e-8) NEXT(2.75573192239502595e-6)                             \
+    NEXT(-1.98412698412697248e-4) NEXT(8.33333333333333316e-3)                            \
+    NEXT(-0.166666666666666667)
+#define TWSI_LOG_POLY(FIRST, NEXT)                                                        \
+    FIRST(0.166639450116736953) NEXT(0.0853948256306522687) NEXT(0.120584033498302163)    \
+    NEXT(0.133072917797546282) NEXT(0.153860538160566517) NEXT(0.181817690018884151)      \
+    NEXT(0.222222232154898439) NEXT(0.285714285607664424) NEXT(0.400000000000480941)      \
+    NEXT(0.666666666666666233)
+#define TWSI_ERF_POLY(FIRST, NEXT)                                                        \
+    FIRST(-4.22289409023881187e-12) NEXT(8.70379425061069686e-11)                         \
+    NEXT(-1.21630450130342099e-9) NEXT(1.47921466098722657e-8)                            \
+    NEXT(-1.63646145547528602e-7) NEXT(1.64620434208262378e-6)                            \
+    NEXT(-1.49256474659564853e-5) NEXT(1.20553328993938826e-4)                            \
+    NEXT(-8.54832702185421374e-4) NEXT(5.223977625422104e-3)                              \
+    NEXT(-2.68661706451297354e-2) NEXT(0.112837916709551198)                              \
+    NEXT(-0.376126389031837524) NEXT(1.12837916709551257)
+#define TWSI_ERFC_POLY(FIRST, NEXT)                                                       \
+    FIRST(-4.68148179068958191e-10) NEXT(1.99809446196256067e-9)                          \
+    NEXT(6.33063329445633477e-10) NEXT(-1.58121802724383287e-8)                           \
+    NEXT(1.35677927657665016e-8) NEXT(7.70310067591847672e-8)                             \
+    NEXT(-1.34239930574391807e-7) NEXT(-3.32568584977420428e-7)                           \
+    NEXT(9.20761318952489325e-7) NEXT(1.58294400011614321e-6)                             \
+    NEXT(-5.82313450250056381e-6) NEXT(-1.01326899936933879e-5)                           \
+    NEXT(3.58537369748370479e-5) NEXT(9.22592766030400577e-5)                             \
+    NEXT(-1.82769883830281479e-4) NEXT(-1.0113539996980515e-3)                            \
+    NEXT(-4.04138876867141718e-4) NEXT(8.94241154143742625e-3)                            \
+    NEXT(3.98425870958118063e-2) NEXT(0.103489087300191283)                               \
+    NEXT(0.19674278570136648) NEXT(0.294464817723294518) NEXT(0.358002302362779903)
+#else
+#define TWSI_INT_SIGN INT32_MIN
+#define TWSI_INT_ABS INT32_MAX
+#define TWSI_MANTISSA 23
+#define TWSI_SIGN_PLACE 31
+#define TWSI_BIAS 127
+#define TWSI_ROUNDER 12582912.0 /* 1.5 * 2^23: adding it rounds to an integer */
+#define TWSI_EXP_LOW (-87.3)    /* below, exp would be no normal number: taken as 0 */
+#define TWSI_ERF_LOW 9.34       /* exp(-x^2) is 0 beyond */
+#define TWSI_GELU_LOW 13.2      /* exp(-x^2/2) is 0 beyond */
+#define TWSI_HALF_BITS 0x7ffff000 /* keeps 12 bits of a number: their square is exact */
+#define TWSI_LN2_HIGH 0.693359375
+#define TWSI_LN2_LOW (-2.1219444005469058e-4)
+#define TWSI_PI_1 3.140625
+#define TWSI_PI_2 9.6750259399414062e-4
+#define TWSI_PI_3 1.5099579909783765e-7
+#define TWSI_EXP_POLY(FIRST, NEXT)                                             \
+    FIRST(1.977969513e-4) NEXT(1.394347294e-3) NEXT(8.333516073e-3)            \
+    NEXT(4.166632068e-2) NEXT(0.166666658) NEXT(0.5000000055)
+#define TWSI_SIN_POLY(FIRST, NEXT)                                             \
+    FIRST(-2.39073593e-8) NEXT(2.752669987e-6) NEXT(-1.984090105e-4)           \
+    NEXT(8.333331442e-3) NEXT(-0.1666666664)
+#define TWSI_LOG_POLY(FIRST, NEXT)                                             \
+    FIRST(0.239054058) NEXT(0.2153898118) NEXT(0.2860594539) NEXT(0.3999931025) \
+    NEXT(0.666666701)
+#define TWSI_ERF_POLY(FIRST, NEXT)                                             \
+    FIRST(7.853849828e-5) NEXT(-8.010202699e-4) NEXT(5.188330483e-3)           \
+    NEXT(-2.685381458e-2) NEXT(0.1128358525) NEXT(-0.3761262584)               \
+    NEXT(1.128379166)
+#define TWSI_ERFC_POLY(FIRST, NEXT)                                            \
+    FIRST(1.088585759e-4) NEXT(-1.618593463e-4) NEXT(-1.026596934e-3)          \
+    NEXT(-4.084046744e-4) NEXT(8.946449325e-3) NEXT(3.984295599e-2)            \
+    NEXT(0.1034886946) NEXT(0.1967427701) NEXT(0.294464828) NEXT(0.3580023025)
+#endif
+#define TWSI_LOG2_E 1.4426950408889634074
+#define TWSI_INVERSE_PI 0.31830988618379067154
+#define TWSI_TWO_OVER_ROOT_PI 1.1283791670955125739
+#define TWSI_ROOT_HALF 0.70710678118654752440
+#define TWSI_NORMAL_PEAK 0.39894228040143267794 /* 1 / sqrt(2 pi) */
+#define TWSI_SINE_BOUND 1e4      /* vectors take multiples of pi off up to here, libm beyond */
+#define TWSI_HERMITE_BOUND 32.0  /* recurrence below, powers of x above */
+#define TWSI_HERMITE_LARGEST 1e20 /* a coefficient's largest size: powers stay in float's range */
+#define TWSI_ACTIVATE_CHUNK ((size_t)256)
+
+TWSI_FN int twsi_is_finite(double x) { return x - x == 0.0; }
+
+/* ---- Hermite sums ---- */
+
+/* Coefficients of sigma' from those of sigma: He_k' = k He_{k-1}. */
+TWSI_FN void twsi_hermite_slope(const double *c, double *slope) {
+    int k;
+    for (k = 0; k < TWS_MAX_DEGREE; k++) slope[k] = (k + 1) * c[k + 1];
+    slope[TWS_MAX_DEGREE] = 0.0;
+}
+
+/* The same polynomial in powers of x, from He_{k+1} = x He_k - k He_{k-1}. */
+TWSI_FN void twsi_hermite_powers(const double *c, double *power) {
+    double last[TWS_MAX_DEGREE + 1] = {0.0}, now[TWS_MAX_DEGREE + 1] = {0.0};
+    int j, k;
+    now[0] = 1.0;
+    for (j = 0; j <= TWS_MAX_DEGREE; j++) power[j] = 0.0;
+    for (k = 0; k <= TWS_MAX_DEGREE; k++) {
+        double next[TWS_MAX_DEGREE + 1];
+        for (j = 0; j <= TWS_MAX_DEGREE; j++) {
+            power[j] += c[k] * now[j];
+            next[j] = (j > 0 ? now[j - 1] : 0.0) - k * last[j];
+        }
+        memcpy(last, now, sizeof last);
+        memcpy(now, next, sizeof now);
+    }
+}
+
+TWSI_FN int twsi_hermite_degree(const double *c) {
+    int degree = TWS_MAX_DEGREE;
+    while (degree > 0 && c[degree] == 0.0) degree--;
+    return degree;
+}
+
+/* sum of c[k] He_k(x). Clenshaw's recurrence loses less than powers of x do between the zeros; far
+   out the powers lose nothing, and overflow to the right infinity where the recurrence would give
+   NaN. */
+TWSI_FN double twsi_hermite_value(const double *c, double x) {
+    int k = twsi_hermite_degree(c);
+    double now = 0.0, last = 0.0;
+    if (fabs(x) > TWSI_HERMITE_BOUND) {
+        double power[TWS_MAX_DEGREE + 1];
+        twsi_hermite_powers(c, power);
+        now = power[k];
+        for (k--; k >= 0; k--) now = now * x + power[k];
+    } else {
+        for (; k >= 0; k--) {
+            const double next = c[k] + x * now - (k + 1) * last;
+            last = now;
+            now = next;
+        }
+    }
+    return now;
+}
+
+/* ---- one double at a time ---- */
+
+/* exp(-|x|) / (1 + exp(-|x|))^2, the slope of the logistic function. */
+TWSI_FN double twsi_logistic_slope(double x) {
+    const double e = exp(-fabs(x)), q = 1.0 / (1.0 + e);
+    return e * q * q;
+}
+
+TWSI_FN double twsi_logistic(double x) {
+    const double e = exp(-fabs(x)), q = 1.0 / (1.0 + e);
+    return x < 0.0 ? e * q : q;
+}
+
+TWSI_FN double twsi_normal_density(double x) { return TWSI_NORMAL_PEAK * exp(-0.5 * x * x); }
+TWSI_FN double twsi_normal_below(double x) { return 0.5 * erfc(-TWSI_ROOT_HALF * x); }
+
+/* x as a factor of something that vanishes beyond: 0 * infinity would be NaN. */
+TWSI_FN double twsi_clamp(double x, double bound) {
+    return x < -bound ? -bound : x > bound ? bound : x;
+}
+
+/* sin(x + 1/2) and cos(x + 1/2); the sum is spared where rounding it would show. */
+TWSI_FN double twsi_sine(double x) {
+    return fabs(x) < 4.0 ? sin(x + 0.5) : sin(x) * cos(0.5) + cos(x) * sin(0.5);
+}
+
+TWSI_FN double twsi_sine_slope(double x) {
+    return fabs(x) < 4.0 ? cos(x + 0.5) : cos(x) * cos(0.5) - sin(x) * sin(0.5);
+}
+
+TWS_API double tws_activation_value(const tws_activation *activation, double x) {
+    switch (activation->kind) {
+    case TWS_TANH: return tanh(x);
+    case TWS_SHIFTED_TANH: return tanh(x + 0.7);
+    case TWS_ERF: return erf(x);
+    case TWS_SIGMOID: return twsi_logistic(x);
+    case TWS_SHIFTED_SIGMOID: return twsi_logistic(x + 1.0);
+    case TWS_SOFTPLUS: return (x < 0.0 ? 0.0 : x) + log1p(exp(-fabs(x)));
+    case TWS_GELU: return (x < 0.0 ? twsi_clamp(x, 40.0) : x) * twsi_normal_below(x);
+    case TWS_SILU: return (x < 0.0 ? twsi_clamp(x, 800.0) : x) * twsi_logistic(x);
+    case TWS_RELU: return x < 0.0 ? 0.0 : x;
+    case TWS_SINE: return twsi_sine(x);
+    case TWS_CUBIC: return x * (x * (x / 6.0 + 0.5) + 0.5) - 0.5;
+    case TWS_HERMITE: return twsi_hermite_value(activation->hermite, x);
+    case TWS_CUSTOM_ACTIVATION: return activation->value(activation->user, x);
+    default: return 0.0;
+    }
+}
+
+TWS_API double tws_activation_slope(const tws_activation *activation, double x) {
+    switch (activation->kind) {
+    case TWS_TANH: return 4.0 * twsi_logistic_slope(2.0 * x);
+    case TWS_SHIFTED_TANH: return 4.0 * twsi_logistic_slope(2.0 * (x + 0.7));
+    case TWS_ERF: return TWSI_TWO_OVER_ROOT_PI * exp(-x * x);
+    case TWS_SIGMOID: return twsi_logistic_slope(x);
+    case TWS_SHIFTED_SIGMOID: return twsi_logistic_slope(x + 1.0);
+    case TWS_SOFTPLUS: return twsi_logistic(x);
+    case TWS_GELU: return twsi_normal_below(x) + twsi_clamp(x, 40.0) * twsi_normal_density(x);
+    case TWS_SILU: return twsi_logistic(x) + twsi_clamp(x, 800.0) * twsi_logistic_slope(x);
+    case TWS_RELU: return x > 0.0 ? 1.0 : x <= 0.0 ? 0.0 : x;
+    case TWS_SINE: return twsi_sine_slope(x);
+    case TWS_CUBIC: return 0.5 * (x + 1.0) * (x + 1.0);
+    case TWS_HERMITE: {
+        double slope[TWS_MAX_DEGREE + 1];
+        twsi_hermite_slope(activation->hermite, slope);
+        return twsi_hermite_value(slope, x);
+    }
+    case TWS_CUSTOM_ACTIVATION: return activation->slope(activation->user, x);
+    default: return 0.0;
+    }
+}
+
+/* ---- what the loops over arrays need to know ---- */
+
+/* The numbers of one activation in tws_real. A shift is a pair whose sum is exact to twice the
+   width, so that tanh(x + 0.7) keeps its accuracy where it crosses zero. */
+typedef struct twsi_curve {
+    const tws_activation *activation;
+    tws_real shift[2];       /* sigma(x) is a plain function of x + shift */
+    tws_real slope_shift[2]; /* sine: cos(x + 0.5) = sin(x + 0.5 + pi/2) */
+    int degree;
+    tws_real hermite[TWS_MAX_DEGREE + 1], power[TWS_MAX_DEGREE + 1];
+    tws_real slope_hermite[TWS_MAX_DEGREE + 1], slope_power[TWS_MAX_DEGREE + 1];
+} twsi_curve;
+
+TWSI_FN void twsi_curve_shift(tws_real *pair, double shift) {
+    pair[0] = (tws_real)shift;
+    pair[1] = (tws_real)(shift - (double)pair[0]);
+}
+
+/* The same with few bits in the first number: a multiple of pi is taken off it without rounding. */
+TWSI_FN void twsi_curve_phase(tws_real *pair, double shift) {
+    pair[0] = (tws_real)(floor(shift * 1024.0) / 1024.0);
+    pair[1] = (tws_real)(shift - (double)pair[0]);
+}
+
+TWSI_FN void twsi_curve_hermite(twsi_curve *curve) {
+    const double *c = curve->activation->hermite;
+    double slope[TWS_MAX_DEGREE + 1], power[TWS_MAX_DEGREE + 1], slope_power[TWS_MAX_DEGREE + 1];
+    int k;
+    twsi_hermite_slope(c, slope);
+    twsi_hermite_powers(c, power);
+    twsi_hermite_powers(slope, slope_power);
+    curve->degree = twsi_hermite_degree(c);
+    for (k = 0; k <= TWS_MAX_DEGREE; k++) {
+        curve->hermite[k] = (tws_real)c[k];
+        curve->power[k] = (tws_real)power[k];
+        curve->slope_hermite[k] = (tws_real)slope[k];
+        curve->slope_power[k] = (tws_real)slope_power[k];
+    }
+}
+
+TWSI_FN void twsi_curve_open(twsi_curve *curve, const tws_activation *activation) {
+    curve->activation = activation;
+    /* minus zero, as x + 0 would turn -0 into 0 */
+    curve->shift[0] = (tws_real)-0.0;
+    curve->shift[1] = (tws_real)-0.0;
+    curve->slope_shift[0] = (tws_real)-0.0;
+    curve->slope_shift[1] = (tws_real)-0.0;
+    curve->degree = 0;
+    switch (activation->kind) {
+    case TWS_SHIFTED_TANH: twsi_curve_shift(curve->shift, 0.7); break;
+    case TWS_SHIFTED_SIGMOID: twsi_curve_shift(curve->shift, 1.0); break;
+    case TWS_SINE:
+        twsi_curve_phase(curve->shift, 0.5);
+        twsi_curve_phase(curve->slope_shift, 0.5 + 0.5 * TWSI_PI);
+        break;
+    case TWS_HERMITE: twsi_curve_hermite(curve); break;
+    default: break;
+    }
+}
+/* ---- matrix product: constants of all kernels ---- */
+
+/* Rows of A packed at once, a multiple of every tile: 4 MiB, a part of the last-level cache. */
+#define TWSI_GEMM_PACKED_ROWS 1008
+/* Columns of B packed at once: many, since A is packed anew for each such block. */
+#define TWSI_GEMM_PACKED_COLUMNS 4096
+/* Columns of one task: short enough (0.3 ms) that workers finish together. */
+#define TWSI_GEMM_TASK_COLUMNS 256
+/* Rows or columns that one packing task copies: whole kilobytes from each source row. */
+#define TWSI_GEMM_PACK_GROUP 256
+/* Entries of a block of B that is read where it lies: packing pays only beyond the L2 cache. */
+#define TWSI_GEMM_IN_PLACE (128 * 1024 / sizeof(tws_real))
+/* Operations below which the calling thread works alone: waking the others takes as long. */
+#define TWSI_GEMM_ALONE 4e6
+
+/* Columns of one tile of the products below: two vectors of 8 KiB and four rows of 4 KiB stay in
+   the first cache. */
+#define TWSI_SVD_TILE 1024
+/* Numbers of one slab of rows, which stays in the second cache between M x and M^T (M x). */
+#define TWSI_SVD_SLAB 65536
+
+#define TWSI_PASS_PLAIN 1
+#define TWSI_PASS_SSE2 2
+#define TWSI_PASS_AVX2 3
+#define TWSI_PASS_AVX512 4
+#define TWSI_PASS_NEON 5
+#define TWSI_PASS_WASM 6
+
+#endif /* TWOSTEP_IMPLEMENTATION, first part */
+
+#ifdef TWSI_PASS
+/* ---- the vector of this pass ----
+   twsi_v: a vector of TWSI_LANES reals; twsi_vi: as many integers of the same width, signed;
+   twsi_vu: the same bits unsigned. Comparisons give all-ones masks. Vectors of 16 bytes are written
+   with the compiler's vector types; the only intrinsics are square root and fused multiply-add. */
+#ifdef TWOSTEP_DOUBLE
+#define TWSI_INT int64_t
+#define TWSI_UINT uint64_t
+#else
+#define TWSI_INT int32_t
+#define TWSI_UINT uint32_t
+#endif
+
+#if TWSI_PASS == TWSI_PASS_PLAIN
+#define TWSI_LANE(name) twsi_##name##_plain
+#define TWSI_KERNEL_ID TWS_KERNEL_PLAIN
+#define TWSI_BYTES sizeof(tws_real)
+#define TWSI_TARGET
+#elif TWSI_PASS == TWSI_PASS_SSE2
+#define TWSI_LANE(name) twsi_##name##_sse2
+#define TWSI_KERNEL_ID TWS_KERNEL_SSE2
+#define TWSI_BYTES 16
+#define TWSI_TARGET
+#elif TWSI_PASS == TWSI_PASS_AVX2
+#define TWSI_LANE(name) twsi_##name##_avx2
+#define TWSI_KERNEL_ID TWS_KERNEL_AVX2
+#define TWSI_BYTES 32
+#define TWSI_TARGET __attribute__((target("avx2,fma")))
+#elif TWSI_PASS == TWSI_PASS_AVX512
+#define TWSI_LANE(name) twsi_##name##_avx512
+#define TWSI_KERNEL_ID TWS_KERNEL_AVX512
+#define TWSI_BYTES 64
+#define TWSI_TARGET __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")))
+#elif TWSI_PASS == TWSI_PASS_NEON
+#define TWSI_LANE(name) twsi_##name##_neon
+#define TWSI_KERNEL_ID TWS_KERNEL_NEON
+#define TWSI_BYTES 16
+#define TWSI_TARGET
+#elif TWSI_PASS == TWSI_PASS_WASM
+#define TWSI_LANE(name) twsi_##name##_wasm
+#define TWSI_KERNEL_ID TWS_KERNEL_WASM
+#define TWSI_BYTES 16
+#define TWSI_TARGET
+#endif
+#define TWSI_LANES ((size_t)TWSI_BYTES / sizeof(tws_real))
+
+/* A function of this pass, and one that must melt into its caller. */
+#define TWSI_LANE_FN static TWSI_UNUSED TWSI_TARGET
+#if TWSI_PASS == TWSI_PASS_PLAIN
+#define TWSI_LANE_INLINE static TWSI_UNUSED
+#else
+#define TWSI_LANE_INLINE static inline TWSI_UNUSED TWSI_TARGET __attribute__((always_inline))
+#endif
+
+#define twsi_v TWSI_LANE(v)
+#define twsi_vi TWSI_LANE(vi)
+#define twsi_vu TWSI_LANE(vu)
+
+#if TWSI_PASS == TWSI_PASS_PLAIN
+typedef tws_real twsi_v;
+typedef TWSI_INT twsi_vi;
+typedef TWSI_UINT twsi_vu;
+TWSI_LANE_INLINE twsi_v TWSI_LANE(load)(const tws_real *p) { return *p; }
+TWSI_LANE_INLINE void TWSI_LANE(store)(tws_real *p, twsi_v v) { *p = v; }
+TWSI_LANE_INLINE twsi_v TWSI_LANE(set)(tws_real x) { return x; }
+TWSI_LANE_INLINE twsi_vi TWSI_LANE(seti)(TWSI_INT x) { return x; }
+TWSI_LANE_INLINE twsi_vi TWSI_LANE(bits)(twsi_v v) {
+    twsi_vi i;
+    memcpy(&i, &v, sizeof i);
+    return i;
+}
+TWSI_LANE_INLINE twsi_v TWSI_LANE(from_bits)(twsi_vi i) {
+    twsi_v v;
+    memcpy(&v, &i, sizeof v);
+    return v;
+}
+TWSI_LANE_INLINE twsi_v TWSI_LANE(to_real)(twsi_vi i) { return (twsi_v)i; }
+TWSI_LANE_INLINE twsi_vi TWSI_LANE(to_int)(twsi_v v) { return (twsi_vi)v; }
+TWSI_LANE_INLINE twsi_vi TWSI_LANE(less)(twsi_v a, twsi_v b) { return a < b ? -1 : 0; }
+TWSI_LANE_INLINE twsi_v TWSI_LANE(select)(twsi_vi mask, twsi_v yes, twsi_v no) {
+    return mask ? yes : no;
+}
+#ifdef TWOSTEP_DOUBLE
+TWSI_LANE_INLINE twsi_v TWSI_LANE(sqrt)(twsi_v a) { return sqrt(a); }
+#else
+TWSI_LANE_INLINE twsi_v TWSI_LANE(sqrt)(twsi_v a) { return sqrtf(a); }
+#endif
+/* Two roundings: fma() in software would be slow where the CPU has none. */
+TWSI_LANE_INLINE twsi_v TWSI_LANE(fma)(twsi_v a, twsi_v b, twsi_v c) { return a * b + c; }
+#else
+typedef tws_real twsi_v __attribute__((vector_size(TWSI_BYTES)));
+typedef TWSI_INT twsi_vi __attribute__((vector_size(TWSI_BYTES)));
+typedef TWSI_UINT twsi_vu __attribute__((vector_size(TWSI_BYTES)));
+/* the same at any address, and free to alias anything */
+typedef tws_real TWSI_LANE(loose)
+    __attribute__((vector_size(TWSI_BYTES), aligned(sizeof(tws_real)), may_alias));
+TWSI_LANE_INLINE twsi_v TWSI_LANE(load)(const tws_real *p) {
+    return *(const TWSI_LANE(loose) *)(const void *)p;
+}
+TWSI_LANE_INLINE void TWSI_LANE(store)(tws_real *p, twsi_v v) {
+    *(TWSI_LANE(loose) *)(void *)p = v;
+}
+TWSI_LANE_INLINE twsi_v TWSI_LANE(set)(tws_real x) {
+#if TWSI_BYTES == 64 && !defined(TWOSTEP_DOUBLE)
+    const twsi_v v = {x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
+#elif TWSI_BYTES == 64 || (TWSI_BYTES == 32 && !defined(TWOSTEP_DOUBLE))
+    const twsi_v v = {x, x, x, x, x, x, x, x};
+#elif TWSI_BYTES == 32 || !defined(TWOSTEP_DOUBLE)
+    const twsi_v v = {x, x, x, x};
+#else
+    const twsi_v v = {x, x};
+#endif
+    return v;
+}
+TWSI_LANE_INLINE twsi_vi TWSI_LANE(seti)(TWSI_INT x) {
+    const twsi_vi zero = {0};
+    return zero + x;
+}
+TWSI_LANE_INLINE twsi_vi TWSI_LANE(bits)(twsi_v v) { return (twsi_vi)v; }
+TWSI_LANE_INLINE twsi_v TWSI_LANE(from_bits)(twsi_vi i) { return (twsi_v)i; }
+TWSI_LANE_INLINE twsi_v TWSI_LANE(to_real)(twsi_vi i) { return __builtin_convertvector(i, twsi_v); }
+TWSI_LANE_INLINE twsi_vi TWSI_LANE(to_int)(twsi_v v) { return __builtin_convertvector(v, twsi_vi); }
+TWSI_LANE_INLINE twsi_vi TWSI_LANE(less)(twsi_v a, twsi_v b) { return (twsi_vi)(a < b); }
+TWSI_LANE_INLINE twsi_v TWSI_LANE(select)(twsi_vi mask, twsi_v yes, twsi_v no) {
+    return (twsi_v)((mask & (twsi_vi)yes) | (~mask & (twsi_vi)no));
+}
+#ifdef TWOSTEP_DOUBLE
+#define TWSI_X86_OP(prefix, op) prefix##op##_pd
+#else
+#define TWSI_X86_OP(prefix, op) prefix##op##_ps
+#endif
+#if TWSI_PASS == TWSI_PASS_AVX512
+TWSI_LANE_INLINE twsi_v TWSI_LANE(sqrt)(twsi_v a) { return TWSI_X86_OP(_mm512_, sqrt)(a); }
+TWSI_LANE_INLINE twsi_v TWSI_LANE(fma)(twsi_v a, twsi_v b, twsi_v c) {
+    return TWSI_X86_OP(_mm512_, fmadd)(a, b, c);
+}
+#elif TWSI_PASS == TWSI_PASS_AVX2
+TWSI_LANE_INLINE twsi_v TWSI_LANE(sqrt)(twsi_v a) { return TWSI_X86_OP(_mm256_, sqrt)(a); }
+TWSI_LANE_INLINE twsi_v TWSI_LANE(fma)(twsi_v a, twsi_v b, twsi_v c) {
+    return TWSI_X86_OP(_mm256_, fmadd)(a, b, c);
+}
+#elif TWSI_PASS == TWSI_PASS_SSE2
+TWSI_LANE_INLINE twsi_v TWSI_LANE(sqrt)(twsi_v a) { return TWSI_X86_OP(_mm_, sqrt)(a); }
+TWSI_LANE_INLINE twsi_v TWSI_LANE(fma)(twsi_v a, twsi_v b, twsi_v c) { return a * b + c; }
+#elif TWSI_PASS == TWSI_PASS_NEON && defined(TWOSTEP_DOUBLE)
+TWSI_LANE_INLINE twsi_v TWSI_LANE(sqrt)(twsi_v a) { return (twsi_v)vsqrtq_f64((float64x2_t)a); }
+TWSI_LANE_INLINE twsi_v TWSI_LANE(fma)(twsi_v a, twsi_v b, twsi_v c) {
+    return (twsi_v)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
+}
+#elif TWSI_PASS == TWSI_PASS_NEON
+TWSI_LANE_INLINE twsi_v TWSI_LANE(sqrt)(twsi_v a) { return (twsi_v)vsqrtq_f32((float32x4_t)a); }
+TWSI_LANE_INLINE twsi_v TWSI_LANE(fma)(twsi_v a, twsi_v b, twsi_v c) {
+    return (twsi_v)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+}
+#elif TWSI_PASS == TWSI_PASS_WASM
+#ifdef TWOSTEP_DOUBLE
+TWSI_LANE_INLINE twsi_v TWSI_LANE(sqrt)(twsi_v a) { return (twsi_v)wasm_f64x2_sqrt((v128_t)a); }
+#else
+TWSI_LANE_INLINE twsi_v TWSI_LANE(sqrt)(twsi_v a) { return (twsi_v)wasm_f32x4_sqrt((v128_t)a); }
+#endif
+TWSI_LANE_INLINE twsi_v TWSI_LANE(fma)(twsi_v a, twsi_v b, twsi_v c) { return a * b + c; }
+#endif
+#undef TWSI_X86_OP
+#endif
+
+/* Short names for the operations of this pass. */
+#define twsi_load TWSI_LANE(load)
+#define twsi_store TWSI_LANE(store)
+#define twsi_set TWSI_LANE(set)
+#define twsi_seti TWSI_LANE(seti)
+#define twsi_bits TWSI_LANE(bits)
+#define twsi_from_bits TWSI_LANE(from_bits)
+#define twsi_to_real TWSI_LANE(to_real)
+#define twsi_to_int TWSI_LANE(to_int)
+#define twsi_less TWSI_LANE(less)
+#define twsi_select TWSI_LANE(select)
+#define twsi_vsqrt TWSI_LANE(sqrt)
+#define twsi_fma TWSI_LANE(fma)
+
+/* ---- normals ----
+   Box and Muller: from two words per lane, a radius sqrt(-2 ln u) and an angle, hence two normals.
+   Only + - x and square root touch real numbers, each rounded once (contraction is off), so every
+   kernel and every compiler gives the same bits. The polynomials are those of Moshier's Cephes. */
+
+#ifndef TWOSTEP_DOUBLE
+
+/* -2 ln((t + 1/2) / 2^31) for 0 <= t < 2^31, accurate in relative terms at both ends: near t = 2^31
+   the distance to 1 is taken from the integer, where the real number has lost it. */
+TWSI_LANE_INLINE twsi_v TWSI_LANE(radius2)(twsi_vi t) {
+    const twsi_v half = twsi_set(0.5f);
+    const twsi_v x = twsi_to_real(t) + half;
+    const twsi_v rest = twsi_to_real(twsi_seti(0x7fffffff) - t) + half;
+    const twsi_vi bits = twsi_bits(x) - twsi_seti(0x3f3504f3); /* sqrt(1/2) */
+    const twsi_vi exponent = bits >> 23;
+    const twsi_vi mantissa = (bits & twsi_seti(0x7fffff)) + twsi_seti(0x3f3504f3);
+    const twsi_vi near_one = twsi_less(rest, twsi_set(536870912.0f)); /* u > 3/4 */
+    const twsi_v f = twsi_select(near_one, rest * twsi_set(-4.656612873077393e-10f),
+                                 twsi_from_bits(mantissa) - twsi_set(1.0f));
+    const twsi_v k = twsi_select(near_one, twsi_set(0.0f),
+                                 twsi_to_real(exponent - twsi_seti(31)));
+    const twsi_v f2 = f * f;
+    twsi_v p = twsi_set(7.0376836292e-2f);
+    p = p * f + twsi_set(-1.1514610310e-1f);
+    p = p * f + twsi_set(1.1676998740e-1f);
+    p = p * f + twsi_set(-1.2420140846e-1f);
+    p = p * f + twsi_set(1.4249322787e-1f);
+    p = p * f + twsi_set(-1.6668057665e-1f);
+    p = p * f + twsi_set(2.0000714765e-1f);
+    p = p * f + twsi_set(-2.4999993993e-1f);
+    p = p * f + twsi_set(3.3333331174e-1f);
+    p = p * f * f2 + k * twsi_set(-2.12194440e-4f) - half * f2 + f;
+    return twsi_set(-2.0f) * (p + k * twsi_set(0.693359375f));
+}
+
+/* One vector of words a, b to two vectors of normals. Three bits of b choose the octant, the other
+   29 the angle inside it. */
+TWSI_LANE_INLINE void TWSI_LANE(box_muller)(twsi_vu a, twsi_vu b, tws_real *first,
+                                            tws_real *second) {
+    const twsi_v radius = twsi_vsqrt(TWSI_LANE(radius2)((twsi_vi)(a >> 1)));
+    const twsi_vi swap = ((twsi_vi)(b << 2)) >> 31;
+    const twsi_vu sign = (twsi_vu)twsi_seti(INT32_MIN);
+    const twsi_v angle = (twsi_to_real((twsi_vi)(b & (twsi_vu)twsi_seti(0x1fffffff))) +
+                          twsi_set(0.5f)) *
+                         twsi_set(1.4629180792671596e-9f); /* pi / 4 / 2^29 */
+    const twsi_v z = angle * angle;
+    twsi_v s = twsi_set(-1.9515295891e-4f), c = twsi_set(2.443315711809948e-5f), t;
+    s = s * z + twsi_set(8.3321608736e-3f);
+    s = s * z + twsi_set(-1.6666654611e-1f);
+    s = s * z * angle + angle;
+    c = c * z + twsi_set(-1.388731625493765e-3f);
+    c = c * z + twsi_set(4.166664568298827e-2f);
+    c = c * z * z - twsi_set(0.5f) * z + twsi_set(1.0f);
+    t = twsi_select(swap, s, c);
+    s = twsi_select(swap, c, s);
+    c = twsi_from_bits(twsi_bits(t) ^ (twsi_vi)(b & sign));
+    s = twsi_from_bits(twsi_bits(s) ^ (twsi_vi)((b << 1) & sign));
+    twsi_store(first, radius * c);
+    twsi_store(second, radius * s);
+}
+
+#define TWSI_ROTATE(x, bits) (((x) << (bits)) | ((x) >> (32 - (bits))))
+#define TWSI_XOSHIRO(word)                                                                    \
+    do {                                                                                      \
+        const twsi_vu sum = s0 + s3, shifted = s1 << 9;                                       \
+        word = TWSI_ROTATE(sum, 7) + s0;                                                      \
+        s2 ^= s0;                                                                             \
+        s3 ^= s1;                                                                             \
+        s1 ^= s2;                                                                             \
+        s0 ^= s3;                                                                             \
+        s2 ^= shifted;                                                                        \
+        s3 = TWSI_ROTATE(s3, 11);                                                             \
+    } while (0)
+
+/* blocks x 32 normals; each group of lanes keeps its state in registers from first to last. */
+TWSI_LANE_FN void TWSI_LANE(normals)(uint32_t (*state)[TWS_RANDOM_LANES], tws_real *out,
+                                     size_t blocks) {
+    size_t lane, block;
+    for (lane = 0; lane < TWS_RANDOM_LANES; lane += TWSI_LANES) {
+        twsi_vu s0, s1, s2, s3, a, b;
+        memcpy(&s0, &state[0][lane], sizeof s0);
+        memcpy(&s1, &state[1][lane], sizeof s1);
+        memcpy(&s2, &state[2][lane], sizeof s2);
+        memcpy(&s3, &state[3][lane], sizeof s3);
+        for (block = 0; block < blocks; block++) {
+            tws_real *pair = out + block * TWSI_NORMAL_BLOCK + lane;
+            TWSI_XOSHIRO(a);
+            TWSI_XOSHIRO(b);
+            TWSI_LANE(box_muller)(a, b, pair, pair + TWS_RANDOM_LANES);
+        }
+        memcpy(&state[0][lane], &s0, sizeof s0);
+        memcpy(&state[1][lane], &s1, sizeof s1);
+        memcpy(&state[2][lane], &s2, sizeof s2);
+        memcpy(&state[3][lane], &s3, sizeof s3);
+    }
+}
+#undef TWSI_ROTATE
+#undef TWSI_XOSHIRO
+
+#else /* double: two words make one of 64 bits */
+
+/* (t + 1/2) / 2^52 for the top 52 bits t of w, by writing t into the mantissa of a number in [1, 2). */
+TWSI_LANE_INLINE twsi_v TWSI_LANE(fraction)(twsi_vu w) {
+    const twsi_vi one = twsi_bits(twsi_set(1.0));
+    return twsi_from_bits((twsi_vi)(w >> 12) | one) - twsi_set(1.0) +
+           twsi_set(1.1102230246251565e-16);
+}
+
+/* -2 ln u with u = (t + 1/2) / 2^52, t the top 52 bits of w; see the float version. */
+TWSI_LANE_INLINE twsi_v TWSI_LANE(radius2)(twsi_vu w) {
+    const twsi_v u = TWSI_LANE(fraction)(w), rest = TWSI_LANE(fraction)(~w);
+    const twsi_vi root = twsi_seti(0x3fe6a09e667f3bcdLL); /* sqrt(1/2) */
+    const twsi_vi bits = twsi_bits(u) - root;
+    const twsi_vi exponent = bits >> 52;
+    const twsi_vi mantissa = (bits & twsi_seti(0xfffffffffffffLL)) + root;
+    const twsi_vi near_one = twsi_less(rest, twsi_set(0.25));
+    const twsi_v f = twsi_select(near_one, twsi_set(-1.0) * rest,
+                                 twsi_from_bits(mantissa) - twsi_set(1.0));
+    /* the exponent is at most 64 in size: add it to 3 * 2^51 to turn it into a real number */
+    const twsi_v magic = twsi_set(6755399441055744.0);
+    const twsi_v k = twsi_select(near_one, twsi_set(0.0),
+                                 twsi_from_bits(twsi_bits(magic) + exponent) - magic);
+    /* ln(1 + f) = 2 artanh(g), g = f / (2 + f), |g| <= 0.172: the series to g^21 */
+    const twsi_v g = f / (twsi_set(2.0) + f), z = g * g;
+    twsi_v p = twsi_set(1.0 / 21.0);
+    p = p * z + twsi_set(1.0 / 19.0);
+    p = p * z + twsi_set(1.0 / 17.0);
+    p = p * z + twsi_set(1.0 / 15.0);
+    p = p * z + twsi_set(1.0 / 13.0);
+    p = p * z + twsi_set(1.0 / 11.0);
+    p = p * z + twsi_set(1.0 / 9.0);
+    p = p * z + twsi_set(1.0 / 7.0);
+    p = p * z + twsi_set(1.0 / 5.0);
+    p = p * z + twsi_set(1.0 / 3.0);
+    p = p * z * g + g;
+    return twsi_set(-2.0) * (twsi_set(2.0) * p + k * twsi_set(0.693147180559945309417));
+}
+
+TWSI_LANE_INLINE void TWSI_LANE(box_muller)(twsi_vu a, twsi_vu b, tws_real *first,
+                                            tws_real *second) {
+    const twsi_v radius = twsi_vsqrt(TWSI_LANE(radius2)(a));
+    const twsi_vi swap = ((twsi_vi)(b << 2)) >> 63;
+    const twsi_vu sign = (twsi_vu)twsi_seti(INT64_MIN);
+    const twsi_v angle = TWSI_LANE(fraction)(b << 3) * twsi_set(0.785398163397448309616);
+    const twsi_v z = angle * angle;
+    twsi_v s = twsi_set(2.8114572543455206e-15), c = twsi_set(4.7794773323873853e-14), t;
+    s = s * z + twsi_set(-7.6471637318198165e-13);
+    s = s * z + twsi_set(1.6059043836821613e-10);
+    s = s * z + twsi_set(-2.5052108385441719e-8);
+    s = s * z + twsi_set(2.7557319223985893e-6);
+    s = s * z + twsi_set(-1.9841269841269841e-4);
+    s = s * z + twsi_set(8.3333333333333333e-3);
+    s = s * z + twsi_set(-1.6666666666666667e-1);
+    s = s * z * angle + angle;
+    c = c * z + twsi_set(-1.1470745597729725e-11);
+    c = c * z + twsi_set(2.0876756987868099e-9);
+    c = c * z + twsi_set(-2.7557319223985891e-7);
+    c = c * z + twsi_set(2.4801587301587302e-5);
+    c = c * z + twsi_set(-1.3888888888888889e-3);
+    c = c * z + twsi_set(4.1666666666666667e-2);
+    c = c * z * z - twsi_set(0.5) * z + twsi_set(1.0);
+    t = twsi_select(swap, s, c);
+    s = twsi_select(swap, c, s);
+    c = twsi_from_bits(twsi_bits(t) ^ (twsi_vi)(b & sign));
+    s = twsi_from_bits(twsi_bits(s) ^ (twsi_vi)((b << 1) & sign));
+    twsi_store(first, radius * c);
+    twsi_store(second, radius * s);
+}
+
+TWSI_LANE_FN void TWSI_LANE(normals)(uint32_t (*state)[TWS_RANDOM_LANES], tws_real *out,
+                                     size_t blocks) {
+    uint32_t words[4][TWS_RANDOM_LANES];
+    uint64_t a[TWS_RANDOM_LANES], b[TWS_RANDOM_LANES];
+    size_t lane, block;
+    for (block = 0; block < blocks; block++) {
+        tws_real *pair = out + block * TWSI_NORMAL_BLOCK;
+        for (lane = 0; lane < 4; lane++) twsi_random_step(state, words[lane]);
+        for (lane = 0; lane < TWS_RANDOM_LANES; lane++) {
+            a[lane] = ((uint64_t)words[0][lane] << 32) | words[1][lane];
+            b[lane] = ((uint64_t)words[2][lane] << 32) | words[3][lane];
+        }
+        for (lane = 0; lane < TWS_RANDOM_LANES; lane += TWSI_LANES) {
+            twsi_vu va, vb;
+            memcpy(&va, &a[lane], sizeof va);
+            memcpy(&vb, &b[lane], sizeof vb);
+            TWSI_LANE(box_muller)(va, vb, pair + lane, pair + TWS_RANDOM_LANES + lane);
+        }
+    }
+}
+#endif
+
+/* ---- activations over arrays ----
+   A body takes one vector x and gives sigma and sigma'; the loop that wants one of them drops the
+   other's work. What divides the two is only the last few operations. NaN in gives NaN out. */
+
+/* What melts into its caller; without optimisation that would leave frames of many kilobytes. */
+#if defined(__OPTIMIZE__) && defined(__GNUC__) && TWSI_PASS == TWSI_PASS_PLAIN
+#define TWSI_MELT static inline TWSI_UNUSED __attribute__((always_inline))
+#elif defined(__OPTIMIZE__) && defined(__GNUC__)
+#define TWSI_MELT TWSI_LANE_INLINE
+#else
+#define TWSI_MELT TWSI_LANE_FN
+#endif
+#define TWSI_C(c) twsi_set((tws_real)(c))
+#define TWSI_FIRST(c) p = TWSI_C(c);
+#define TWSI_NEXT(c) p = TWSI_LANE(horner)(p, t, (tws_real)(c));
+
+/* One step of a polynomial: p t + c */
+TWSI_MELT twsi_v TWSI_LANE(horner)(twsi_v p, twsi_v t, tws_real c) {
+    return twsi_fma(p, t, twsi_set(c));
+}
+
+TWSI_MELT twsi_v TWSI_LANE(magnitude)(twsi_v x) {
+    return twsi_from_bits(twsi_bits(x) & twsi_seti(TWSI_INT_ABS));
+}
+
+/* y with the sign of x, for y >= 0 */
+TWSI_MELT twsi_v TWSI_LANE(signed)(twsi_v y, twsi_v x) {
+    return twsi_from_bits(twsi_bits(y) | (twsi_bits(x) & twsi_seti(TWSI_INT_SIGN)));
+}
+
+/* y, or 0 where the mask is set */
+TWSI_MELT twsi_v TWSI_LANE(unless)(twsi_vi mask, twsi_v y) {
+    return twsi_from_bits(twsi_bits(y) & ~mask);
+}
+
+/* y rounded to an integer, also as the integer *k; |y| < 2^20. NaN gives anything. */
+#if TWSI_PASS == TWSI_PASS_PLAIN
+TWSI_MELT twsi_v TWSI_LANE(nearest)(twsi_v y, twsi_vi *k) {
+    const tws_real half = (tws_real)0.5;
+    *k = y == y ? (twsi_vi)(y < 0 ? y - half : y + half) : 0;
+    return (twsi_v)*k;
+}
+#else
+TWSI_MELT twsi_v TWSI_LANE(nearest)(twsi_v y, twsi_vi *k) {
+    const twsi_v rounder = TWSI_C(TWSI_ROUNDER), sum = y + rounder;
+    *k = twsi_bits(sum) - twsi_bits(rounder);
+    return sum - rounder;
+}
+#endif
+
+/* 2^k for a normal number */
+TWSI_MELT twsi_v TWSI_LANE(power2)(twsi_vi k) {
+    return twsi_from_bits((twsi_vi)((twsi_vu)(k + twsi_seti(TWSI_BIAS)) << TWSI_MANTISSA));
+}
+
+/* exp(r) - 1 for |r| <= ln 2 / 2 */
+TWSI_MELT twsi_v TWSI_LANE(small_expm1)(twsi_v t) {
+    twsi_v p;
+    TWSI_EXP_POLY(TWSI_FIRST, TWSI_NEXT)
+    return twsi_fma(t * t, p, t);
+}
+
+/* exp(t) = scale (1 + rest) for t <= 0; scale is 0 where the result would be no normal number */
+TWSI_MELT void TWSI_LANE(exp_parts)(twsi_v t, twsi_v *scale, twsi_v *rest) {
+    const twsi_v low = TWSI_C(TWSI_EXP_LOW);
+    const twsi_vi below = twsi_less(t, low);
+    twsi_vi k;
+    twsi_v n, r;
+    t = twsi_select(below, low, t);
+    n = TWSI_LANE(nearest)(t * TWSI_C(TWSI_LOG2_E), &k);
+    r = twsi_fma(n, TWSI_C(-TWSI_LN2_HIGH), t);
+    r = twsi_fma(n, TWSI_C(-TWSI_LN2_LOW), r);
+    *rest = TWSI_LANE(small_expm1)(r);
+    *scale = TWSI_LANE(unless)(below, TWSI_LANE(power2)(k));
+}
+
+/* exp(t) for t <= 0 */
+TWSI_MELT twsi_v TWSI_LANE(exp)(twsi_v t) {
+    twsi_v scale, rest;
+    TWSI_LANE(exp_parts)(t, &scale, &rest);
+    return twsi_fma(scale, rest, scale);
+}
+
+/* exp(-factor a^2) for 0 <= a <= low with factor 1 or 1/2. The square is split into an exact part
+   and a small rest: rounding it would cost a^2 units in the last place of the result. */
+TWSI_MELT twsi_v TWSI_LANE(gauss)(twsi_v a, twsi_v factor) {
+    const twsi_v high = twsi_from_bits(twsi_bits(a) & twsi_seti(TWSI_HALF_BITS));
+    const twsi_v rest = (a - high) * (a + high) * factor;
+    twsi_vi k;
+    twsi_v scale, r;
+    const twsi_v n = TWSI_LANE(nearest)(a * a * factor * TWSI_C(-TWSI_LOG2_E), &k);
+    r = twsi_fma(n, TWSI_C(-TWSI_LN2_HIGH), -(high * high * factor));
+    r = twsi_fma(n, TWSI_C(-TWSI_LN2_LOW), r) - rest;
+    scale = TWSI_LANE(power2)(k);
+    return twsi_fma(scale, TWSI_LANE(small_expm1)(r), scale);
+}
+
+/* log(1 + e) for 0 <= e <= 1 */
+TWSI_MELT twsi_v TWSI_LANE(log1p)(twsi_v e) {
+    const twsi_v s = e / (TWSI_C(2.0) + e), t = s * s;
+    twsi_v p;
+    TWSI_LOG_POLY(TWSI_FIRST, TWSI_NEXT)
+    return twsi_fma(s * t, p, s + s);
+}
+
+/* sin(x + shift[0] + shift[1]) for |x| <= TWSI_SINE_BOUND */
+TWSI_MELT twsi_v TWSI_LANE(sin)(twsi_v x, const tws_real *shift) {
+    const twsi_v high = twsi_set(shift[0]), low = twsi_set(shift[1]);
+    twsi_vi k;
+    const twsi_v n = TWSI_LANE(nearest)((x + high) * TWSI_C(TWSI_INVERSE_PI), &k);
+    twsi_v r, t, p;
+    /* no rounding before the last sum where r ends close to 0, so that zeros keep their accuracy */
+    r = x + twsi_fma(n, TWSI_C(-TWSI_PI_1), high);
+    r = twsi_fma(n, TWSI_C(-TWSI_PI_2), r) + twsi_fma(n, TWSI_C(-TWSI_PI_3), low);
+    t = r * r;
+    TWSI_SIN_POLY(TWSI_FIRST, TWSI_NEXT)
+    r = twsi_fma(r * t, p, r);
+    return twsi_from_bits(twsi_bits(r) ^ (twsi_vi)((twsi_vu)k << (TWSI_SIGN_PLACE)));
+}
+
+/* exp(a^2) erfc(a) from b = a / 3 >= 0 */
+TWSI_MELT twsi_v TWSI_LANE(erfc_scaled)(twsi_v b) {
+    /* u = 1 - t is small where b is: taken first, as the rounding of 1 + b would spoil t */
+    const twsi_v one = TWSI_C(1.0), u = b / (one + b), t = twsi_fma(TWSI_C(-2.0), u, one);
+    twsi_v p;
+    TWSI_ERFC_POLY(TWSI_FIRST, TWSI_NEXT)
+    return (one - u) * p;
+}
+
+TWSI_MELT twsi_v TWSI_LANE(shifted)(const twsi_curve *curve, twsi_v x) {
+    return (x + twsi_set(curve->shift[0])) + twsi_set(curve->shift[1]);
+}
+
+/* tanh = (1 - e) / (1 + e), e = exp(-2|x|); 1 - e is built without subtracting from 1 */
+TWSI_MELT void TWSI_LANE(tanh_body)(const twsi_curve *curve, twsi_v x, twsi_v *value,
+                                           twsi_v *slope) {
+    const twsi_v one = TWSI_C(1.0), z = TWSI_LANE(shifted)(curve, x);
+    twsi_v scale, rest, less_one, e, q;
+    TWSI_LANE(exp_parts)(TWSI_C(-2.0) * TWSI_LANE(magnitude)(z), &scale, &rest);
+    less_one = twsi_fma(scale, rest, scale - one);
+    e = twsi_fma(scale, rest, scale);
+    q = one / (TWSI_C(2.0) + less_one);
+    *value = TWSI_LANE(signed)(TWSI_LANE(magnitude)(less_one * q), z);
+    *slope = TWSI_C(4.0) * e * q * q;
+}
+
+TWSI_MELT void TWSI_LANE(sigmoid_body)(const twsi_curve *curve, twsi_v x, twsi_v *value,
+                                              twsi_v *slope) {
+    const twsi_v one = TWSI_C(1.0), z = TWSI_LANE(shifted)(curve, x);
+    const twsi_v e = TWSI_LANE(exp)(-TWSI_LANE(magnitude)(z)), q = one / (one + e);
+    *value = twsi_select(twsi_less(z, TWSI_C(0.0)), e, one) * q;
+    *slope = e * q * q;
+}
+
+TWSI_MELT void TWSI_LANE(softplus_body)(const twsi_curve *curve, twsi_v x, twsi_v *value,
+                                               twsi_v *slope) {
+    const twsi_v one = TWSI_C(1.0), e = TWSI_LANE(exp)(-TWSI_LANE(magnitude)(x));
+    const twsi_vi negative = twsi_less(x, TWSI_C(0.0));
+    (void)curve;
+    *value = TWSI_LANE(unless)(negative, x) + TWSI_LANE(log1p)(e);
+    *slope = twsi_select(negative, e, one) / (one + e);
+}
+
+TWSI_MELT void TWSI_LANE(silu_body)(const twsi_curve *curve, twsi_v x, twsi_v *value,
+                                           twsi_v *slope) {
+    const twsi_v one = TWSI_C(1.0), low = TWSI_C(TWSI_EXP_LOW), a = TWSI_LANE(magnitude)(x);
+    const twsi_v e = TWSI_LANE(exp)(-a), q = one / (one + e);
+    const twsi_vi negative = twsi_less(x, TWSI_C(0.0));
+    const twsi_v logistic = twsi_select(negative, e, one) * q;
+    /* e is 0 beyond the bound, and 0 * infinity would be NaN */
+    const twsi_v bounded = TWSI_LANE(signed)(twsi_select(twsi_less(-low, a), -low, a), x);
+    (void)curve;
+    *value = twsi_select(negative, bounded, x) * logistic;
+    *slope = twsi_fma(bounded, e * q * q, logistic);
+}
+
+/* x Phi(x), with Phi(-|x|) = exp(-x^2/2) erfcx(|x| / sqrt 2) / 2 */
+TWSI_MELT void TWSI_LANE(gelu_body)(const twsi_curve *curve, twsi_v x, twsi_v *value,
+                                           twsi_v *slope) {
+    const twsi_v bound = TWSI_C(TWSI_GELU_LOW), half = TWSI_C(0.5), a = TWSI_LANE(magnitude)(x);
+    const twsi_vi beyond = twsi_less(bound, a), negative = twsi_less(x, TWSI_C(0.0));
+    const twsi_v inside = twsi_select(beyond, bound, a), bounded = TWSI_LANE(signed)(inside, x);
+    const twsi_v e = TWSI_LANE(unless)(beyond, TWSI_LANE(gauss)(inside, half));
+    const twsi_v tail = half * e * TWSI_LANE(erfc_scaled)(inside * TWSI_C(TWSI_ROOT_HALF / 3.0));
+    const twsi_v below = twsi_select(negative, tail, TWSI_C(1.0) - tail);
+    (void)curve;
+    *value = twsi_select(negative, bounded, x) * below;
+    *slope = twsi_fma(bounded, e * TWSI_C(TWSI_NORMAL_PEAK), below);
+}
+
+TWSI_MELT void TWSI_LANE(erf_body)(const twsi_curve *curve, twsi_v x, twsi_v *value,
+                                          twsi_v *slope) {
+    const twsi_v one = TWSI_C(1.0), bound = TWSI_C(TWSI_ERF_LOW), a = TWSI_LANE(magnitude)(x);
+    const twsi_vi beyond = twsi_less(bound, a);
+    const twsi_v inside = twsi_select(beyond, bound, a), t = inside * inside;
+    const twsi_v e = TWSI_LANE(unless)(beyond, TWSI_LANE(gauss)(inside, one));
+    twsi_v p, distant;
+    (void)curve;
+    TWSI_ERF_POLY(TWSI_FIRST, TWSI_NEXT)
+    distant = one - e * TWSI_LANE(erfc_scaled)(inside * TWSI_C(1.0 / 3.0));
+    *value = TWSI_LANE(signed)(twsi_select(twsi_less(a, one), a * p, distant), x);
+    *slope = e * TWSI_C(TWSI_TWO_OVER_ROOT_PI);
+}
+
+TWSI_MELT void TWSI_LANE(relu_body)(const twsi_curve *curve, twsi_v x, twsi_v *value,
+                                           twsi_v *slope) {
+    const twsi_v zero = TWSI_C(0.0), one = TWSI_C(1.0);
+    (void)curve;
+    *value = TWSI_LANE(unless)(twsi_less(x, zero), x);
+    /* neither comparison holds for NaN, which passes through */
+    *slope = twsi_select(twsi_less(zero, x), one, TWSI_LANE(unless)(twsi_less(x, one), x));
+}
+
+TWSI_MELT void TWSI_LANE(sine_body)(const twsi_curve *curve, twsi_v x, twsi_v *value,
+                                           twsi_v *slope) {
+    /* what lies beyond is done again by libm; here they must only be harmless */
+    const twsi_vi distant = twsi_less(TWSI_C(TWSI_SINE_BOUND), TWSI_LANE(magnitude)(x));
+    const twsi_v inside = TWSI_LANE(unless)(distant, x);
+    *value = TWSI_LANE(sin)(inside, curve->shift);
+    *slope = TWSI_LANE(sin)(inside, curve->slope_shift);
+}
+
+/* He1 + He2 / 2 + He3 / 6 = -1/2 + x/2 + x^2/2 + x^3/6, with slope (x + 1)^2 / 2 */
+TWSI_MELT void TWSI_LANE(cubic_body)(const twsi_curve *curve, twsi_v x, twsi_v *value,
+                                            twsi_v *slope) {
+    const twsi_v half = TWSI_C(0.5), z = x + TWSI_C(1.0);
+    twsi_v p = twsi_fma(x, TWSI_C(1.0 / 6.0), half);
+    (void)curve;
+    p = twsi_fma(x, p, half);
+    *value = twsi_fma(x, p, -half);
+    *slope = half * z * z;
+}
+
+/* As twsi_hermite_value: Clenshaw's recurrence close to 0, powers of x beyond. */
+TWSI_MELT twsi_v TWSI_LANE(hermite)(const tws_real *c, const tws_real *power, int degree,
+                                           twsi_v x) {
+    twsi_v now = TWSI_C(0.0), last = now, sum = twsi_set(power[degree]);
+    int k;
+    for (k = degree; k >= 0; k--) {
+        const twsi_v next = twsi_fma(x, now, twsi_fma(TWSI_C(-(k + 1)), last, twsi_set(c[k])));
+        last = now;
+        now = next;
+    }
+    for (k = degree - 1; k >= 0; k--) sum = twsi_fma(sum, x, twsi_set(power[k]));
+    return twsi_select(twsi_less(TWSI_C(TWSI_HERMITE_BOUND), TWSI_LANE(magnitude)(x)), sum, now);
+}
+
+TWSI_MELT void TWSI_LANE(hermite_body)(const twsi_curve *curve, twsi_v x, twsi_v *value,
+                                              twsi_v *slope) {
+    *value = TWSI_LANE(hermite)(curve->hermite, curve->power, curve->degree, x);
+    *slope = TWSI_LANE(hermite)(curve->slope_hermite, curve->slope_power,
+                                curve->degree > 0 ? curve->degree - 1 : 0, x);
+}
+
+/* The loop of one body over whole vectors. Either array of results may be x: a vector is read
+   before any of its results is written. */
+#define TWSI_ACTIVATION_LOOP(name)                                                          \
+    TWSI_LANE_FN void TWSI_LANE(name##_loop)(const twsi_curve *curve, const tws_real *x,    \
+                                             tws_real *value, tws_real *slope, size_t count) { \
+        size_t i;                                                                           \
+        twsi_v v, s;                                                                        \
+        if (value != NULL && slope != NULL) {                                               \
+            for (i = 0; i < count; i += TWSI_LANES) {                                       \
+                TWSI_LANE(name##_body)(curve, twsi_load(x + i), &v, &s);                    \
+                twsi_store(value + i, v);                                                   \
+                twsi_store(slope + i, s);                                                   \
+            }                                                                               \
+        } else if (value != NULL) {                                                         \
+            for (i = 0; i < count; i += TWSI_LANES) {                                       \
+                TWSI_LANE(name##_body)(curve, twsi_load(x + i), &v, &s);                    \
+                twsi_store(value + i, v);                                                   \
+            }                                                                               \
+        } else if (slope != NULL) {                                                         \
+            for (i = 0; i < count; i += TWSI_LANES) {                                       \
+                TWSI_LANE(name##_body)(curve, twsi_load(x + i), &v, &s);                    \
+                twsi_store(slope + i, s);                                                   \
+            }                                                                               \
+        }                                                                                   \
+    }
+TWSI_ACTIVATION_LOOP(tanh)
+TWSI_ACTIVATION_LOOP(sigmoid)
+TWSI_ACTIVATION_LOOP(softplus)
+TWSI_ACTIVATION_LOOP(silu)
+TWSI_ACTIVATION_LOOP(gelu)
+TWSI_ACTIVATION_LOOP(erf)
+TWSI_ACTIVATION_LOOP(relu)
+TWSI_ACTIVATION_LOOP(sine)
+TWSI_ACTIVATION_LOOP(cubic)
+TWSI_ACTIVATION_LOOP(hermite)
+#undef TWSI_ACTIVATION_LOOP
+
+/* Whole vectors of any activation that has a loop. */
+TWSI_LANE_FN void TWSI_LANE(activate_whole)(const twsi_curve *curve, const tws_real *x,
+                                            tws_real *value, tws_real *slope, size_t count) {
+    switch (curve->activation->kind) {
+    case TWS_TANH:
+    case TWS_SHIFTED_TANH: TWSI_LANE(tanh_loop)(curve, x, value, slope, count); break;
+    case TWS_ERF: TWSI_LANE(erf_loop)(curve, x, value, slope, count); break;
+    case TWS_SIGMOID:
+    case TWS_SHIFTED_SIGMOID: TWSI_LANE(sigmoid_loop)(curve, x, value, slope, count); break;
+    case TWS_SOFTPLUS: TWSI_LANE(softplus_loop)(curve, x, value, slope, count); break;
+    case TWS_GELU: TWSI_LANE(gelu_loop)(curve, x, value, slope, count); break;
+    case TWS_SILU: TWSI_LANE(silu_loop)(curve, x, value, slope, count); break;
+    case TWS_RELU: TWSI_LANE(relu_loop)(curve, x, value, slope, count); break;
+    case TWS_SINE: TWSI_LANE(sine_loop)(curve, x, value, slope, count); break;
+    case TWS_CUBIC: TWSI_LANE(cubic_loop)(curve, x, value, slope, count); break;
+    case TWS_HERMITE: TWSI_LANE(hermite_loop)(curve, x, value, slope, count); break;
+    default: break;
+    }
+}
+
+/* Any count: the rest of the last vector goes through the same loop in a copy, so that an element's
+   result depends on neither its place nor the count. */
+TWSI_LANE_FN void TWSI_LANE(activate_near)(const twsi_curve *curve, const tws_real *x,
+                                           tws_real *value, tws_real *slope, size_t count) {
+    const size_t rest = count % TWSI_LANES, whole = count - rest;
+    TWSI_LANE(activate_whole)(curve, x, value, slope, whole);
+    if (rest > 0) {
+        tws_real in[TWSI_LANES] = {0}, v[TWSI_LANES], s[TWSI_LANES];
+        memcpy(in, x + whole, rest * sizeof *in);
+        TWSI_LANE(activate_whole)(curve, in, value != NULL ? v : NULL, slope != NULL ? s : NULL,
+                                  TWSI_LANES);
+        if (value != NULL) memcpy(value + whole, v, rest * sizeof *v);
+        if (slope != NULL) memcpy(slope + whole, s, rest * sizeof *s);
+    }
+}
+
+/* One call of the scalar functions per element. */
+TWSI_LANE_FN void TWSI_LANE(activate_scalar)(const tws_activation *activation, const tws_real *x,
+                                             tws_real *value, tws_real *slope, size_t count) {
+    size_t i;
+    for (i = 0; i < count; i++) {
+        const double z = (double)x[i];
+        if (value != NULL) value[i] = (tws_real)tws_activation_value(activation, z);
+        if (slope != NULL) slope[i] = (tws_real)tws_activation_slope(activation, z);
+    }
+}
+
+/* 1 if some |x[i]| is above the reach of the sine's own reduction. */
+TWSI_LANE_FN int TWSI_LANE(any_far)(const tws_real *x, size_t count) {
+    const twsi_v bound = TWSI_C(TWSI_SINE_BOUND);
+    twsi_vi distant = twsi_seti(0);
+    tws_real flags[TWSI_LANES];
+    size_t i = 0;
+    int any = 0;
+    for (; i + TWSI_LANES <= count; i += TWSI_LANES)
+        distant |= twsi_less(bound, TWSI_LANE(magnitude)(twsi_load(x + i)));
+    twsi_store(flags, twsi_select(distant, TWSI_C(1.0), TWSI_C(0.0)));
+    for (; i < count; i++) any |= fabs((double)x[i]) > TWSI_SINE_BOUND;
+    for (i = 0; i < TWSI_LANES; i++) any |= flags[i] != 0;
+    return any;
+}
+
+/* The sine in chunks; a chunk with elements beyond the bound keeps a copy of x, which results may
+   overwrite, and has those elements done again by libm. */
+TWSI_LANE_FN void TWSI_LANE(activate_sine)(const twsi_curve *curve, const tws_real *x,
+                                           tws_real *value, tws_real *slope, size_t count) {
+    size_t i, j;
+    for (i = 0; i < count; i += TWSI_ACTIVATE_CHUNK) {
+        const size_t part = twsi_min(TWSI_ACTIVATE_CHUNK, count - i);
+        tws_real *v = value != NULL ? value + i : NULL, *s = slope != NULL ? slope + i : NULL;
+        tws_real copy[TWSI_ACTIVATE_CHUNK];
+        const int distant = TWSI_LANE(any_far)(x + i, part);
+        if (distant) memcpy(copy, x + i, part * sizeof *copy);
+        TWSI_LANE(activate_near)(curve, x + i, v, s, part);
+        for (j = 0; distant && j < part; j++)
+            if (fabs((double)copy[j]) > TWSI_SINE_BOUND)
+                TWSI_LANE(activate_scalar)(curve->activation, copy + j, v != NULL ? v + j : NULL,
+                                           s != NULL ? s + j : NULL, 1);
+    }
+}
+
+TWSI_LANE_FN void TWSI_LANE(activate)(const tws_activation *activation, const tws_real *x,
+                                      tws_real *value, tws_real *slope, size_t count) {
+    twsi_curve curve;
+    if (activation->kind == TWS_CUSTOM_ACTIVATION) {
+        TWSI_LANE(activate_scalar)(activation, x, value, slope, count);
+        return;
+    }
+    twsi_curve_open(&curve, activation);
+    if (activation->kind == TWS_SINE)
+        TWSI_LANE(activate_sine)(&curve, x, value, slope, count);
+    else
+        TWSI_LANE(activate_near)(&curve, x, value, slope, count);
+}
+
+#undef TWSI_FIRST
+#undef TWSI_NEXT
+#undef TWSI_C
+#undef TWSI_MELT
+/* ==========================================================================
+ * @@PASS-GEMM: packing and the register tile of the matrix product
+ * ========================================================================== */
+
+/* ROWS x COLUMNS entries of C stay in registers: rows x 2 accumulators, two vectors of B, one
+   broadcast entry of A. BLOCK_ROWS x DEPTH entries of A stay in the second-level cache. */
+#if TWSI_PASS == TWSI_PASS_AVX512
+#define TWSI_GEMM_ROWS 14                             /* 28 + 2 + 1 of 32 registers */
+#define TWSI_GEMM_DEPTH (4096 / sizeof(tws_real))     /* deep, as each block reads and writes C */
+#define TWSI_GEMM_BLOCK_ROWS 126                      /* 504 KiB: half of a 1 MiB L2 */
+#elif TWSI_PASS == TWSI_PASS_AVX2
+#define TWSI_GEMM_ROWS 6                              /* 12 + 2 + 1 of 16 registers */
+#define TWSI_GEMM_DEPTH (1536 / sizeof(tws_real))     /* panel of B 24 KiB: first-level cache */
+#define TWSI_GEMM_BLOCK_ROWS 96                       /* 144 KiB: half of a 256 KiB L2 */
+#elif TWSI_PASS == TWSI_PASS_NEON
+#define TWSI_GEMM_ROWS 12                             /* 24 + 2 + 1 of 32 registers */
+#define TWSI_GEMM_DEPTH (2048 / sizeof(tws_real))     /* panel of B 16 KiB: first-level cache */
+#define TWSI_GEMM_BLOCK_ROWS 120                      /* 240 KiB: half of a 512 KiB L2 */
+#elif TWSI_PASS == TWSI_PASS_PLAIN
+#define TWSI_GEMM_ROWS 4                              /* 16 sums: what a compiler may keep */
+#define TWSI_GEMM_DEPTH (1024 / sizeof(tws_real))     /* panels of 4 KiB: first-level cache */
+#define TWSI_GEMM_BLOCK_ROWS 64                       /* 64 KiB: second-level cache */
+#else
+#define TWSI_GEMM_ROWS 6                              /* 12 + 2 + 2 of 16 registers */
+#define TWSI_GEMM_DEPTH (2048 / sizeof(tws_real))     /* panel of B 16 KiB: first-level cache */
+#define TWSI_GEMM_BLOCK_ROWS 60                       /* 120 KiB: half of a 256 KiB L2 */
+#endif
+
+#if TWSI_PASS == TWSI_PASS_PLAIN
+#define TWSI_GEMM_COLUMNS 4
+
+/* Copies count vectors of depth entries into panels of width vectors, the last one filled up with
+   zeros. Within a panel, entry p of all its vectors comes before entry p + 1 of any. The vectors
+   are rows of the source (across) or columns of it. */
+TWSI_LANE_FN void TWSI_LANE(gemm_pack)(int across, size_t width, size_t count, size_t depth,
+                                       const tws_real *source, size_t ld, tws_real *panels,
+                                       size_t panel_size) {
+    size_t first, i, p;
+    for (first = 0; first < count; first += width) {
+        tws_real *panel = panels + first / width * panel_size;
+        for (p = 0; p < depth; p++) {
+            for (i = 0; i < width; i++) {
+                const size_t v = first + i;
+                tws_real entry = 0;
+                if (v < count) entry = across ? source[v * ld + p] : source[p * ld + v];
+                panel[p * width + i] = entry;
+            }
+        }
+    }
+}
+
+/* One tile: C = alpha A B + beta C with a panel of A and a panel of B. All ROWS x COLUMNS sums are
+   formed, those of the padding too; rows x columns of them exist in C. */
+TWSI_LANE_FN void TWSI_LANE(gemm_tile)(size_t rows, size_t columns, size_t depth, tws_real alpha,
+                                       const tws_real *a, const tws_real *b, size_t b_step,
+                                       tws_real beta, tws_real *c, size_t ldc) {
+    tws_real sum[TWSI_GEMM_ROWS][TWSI_GEMM_COLUMNS];
+    size_t i, j, p;
+    for (i = 0; i < TWSI_GEMM_ROWS; i++)
+        for (j = 0; j < TWSI_GEMM_COLUMNS; j++) sum[i][j] = 0;
+    for (p = 0; p < depth; p++)
+        for (i = 0; i < TWSI_GEMM_ROWS; i++)
+            for (j = 0; j < TWSI_GEMM_COLUMNS; j++)
+                sum[i][j] += a[p * TWSI_GEMM_ROWS + i] * b[p * b_step + j];
+    for (i = 0; i < rows; i++)
+        for (j = 0; j < columns; j++)
+            c[i * ldc + j] = beta == 0 ? alpha * sum[i][j] : alpha * sum[i][j] + beta * c[i * ldc + j];
+}
+
+/* All tiles of a cache block: each panel of B meets every panel of A. */
+TWSI_LANE_FN void TWSI_LANE(gemm_block)(size_t m, size_t n, size_t depth, tws_real alpha,
+                                        const tws_real *a, size_t a_size, const tws_real *b,
+                                        size_t b_size, size_t b_step, tws_real beta, tws_real *c,
+                                        size_t ldc) {
+    size_t i, j;
+    for (j = 0; j < n; j += TWSI_GEMM_COLUMNS)
+        for (i = 0; i < m; i += TWSI_GEMM_ROWS)
+            TWSI_LANE(gemm_tile)(twsi_min(m - i, TWSI_GEMM_ROWS), twsi_min(n - j, TWSI_GEMM_COLUMNS),
+                                 depth, alpha, a + i / TWSI_GEMM_ROWS * a_size,
+                                 b + j / TWSI_GEMM_COLUMNS * b_size, b_step, beta,
+                                 c + i * ldc + j, ldc);
+}
+
+#else
+#define TWSI_GEMM_COLUMNS (2 * TWSI_LANES)
+#define TWSI_GEMM_LINE (64 / sizeof(tws_real))  /* entries of a cache line */
+#define TWSI_GEMM_QUAD (16 / sizeof(tws_real))  /* entries of 128 bits */
+
+/* Without optimisation nothing melts, as each copy would take its own part of the frame. */
+#ifdef __OPTIMIZE__
+#define TWSI_GEMM_INLINE TWSI_LANE_INLINE
+#else
+#define TWSI_GEMM_INLINE TWSI_LANE_FN
+#endif
+
+/* The first count <= TWSI_LANES entries at p, zeros after them; nothing beyond is touched. */
+#if TWSI_PASS == TWSI_PASS_AVX512 && defined(TWOSTEP_DOUBLE)
+#define TWSI_GEMM_MASK(count) ((__mmask8)((1u << (count)) - 1u))
+TWSI_GEMM_INLINE void TWSI_LANE(gemm_load_part)(twsi_v *v, const tws_real *p, size_t count) {
+    *v = _mm512_maskz_loadu_pd(TWSI_GEMM_MASK(count), p);
+}
+TWSI_GEMM_INLINE void TWSI_LANE(gemm_store_part)(tws_real *p, const twsi_v *v, size_t count) {
+    _mm512_mask_storeu_pd(p, TWSI_GEMM_MASK(count), *v);
+}
+#undef TWSI_GEMM_MASK
+#elif TWSI_PASS == TWSI_PASS_AVX512
+#define TWSI_GEMM_MASK(count) ((__mmask16)((1u << (count)) - 1u))
+TWSI_GEMM_INLINE void TWSI_LANE(gemm_load_part)(twsi_v *v, const tws_real *p, size_t count) {
+    *v = _mm512_maskz_loadu_ps(TWSI_GEMM_MASK(count), p);
+}
+TWSI_GEMM_INLINE void TWSI_LANE(gemm_store_part)(tws_real *p, const twsi_v *v, size_t count) {
+    _mm512_mask_storeu_ps(p, TWSI_GEMM_MASK(count), *v);
+}
+#undef TWSI_GEMM_MASK
+#else
+TWSI_GEMM_INLINE void TWSI_LANE(gemm_load_part)(twsi_v *v, const tws_real *p, size_t count) {
+    tws_real part[TWSI_LANES];
+    size_t i;
+    for (i = 0; i < TWSI_LANES; i++) part[i] = i < count ? p[i] : 0;
+    *v = twsi_load(part);
+}
+TWSI_GEMM_INLINE void TWSI_LANE(gemm_store_part)(tws_real *p, const twsi_v *v, size_t count) {
+    tws_real part[TWSI_LANES];
+    size_t i;
+    twsi_store(part, *v);
+    for (i = 0; i < count; i++) p[i] = part[i];
+}
+#endif
+
+/* ---- packing ---- */
+
+/* TWSI_LANES rows of QUAD entries each, LINE apart, become QUAD vectors, WIDTH apart. A vector is
+   filled from rows that lie LANES / QUAD' apart, 128 bits from each, then turned within 128 bits. */
+#if TWSI_PASS == TWSI_PASS_AVX512 || TWSI_PASS == TWSI_PASS_AVX2 || TWSI_PASS == TWSI_PASS_SSE2
+#if TWSI_PASS == TWSI_PASS_AVX512
+/* All lanes by mask: g++ warns of the undefined register that the plain forms start from. */
+#ifdef TWOSTEP_DOUBLE
+#define TWSI_ALL ((__mmask8)0xff)
+#else
+#define TWSI_ALL ((__mmask16)0xffff)
+#endif
+#define TWSI_WIDE(op, x, y) _mm512_maskz_##op(TWSI_ALL, x, y)
+#define TWSI_SHUFFLE(x, y, order) _mm512_maskz_shuffle_ps(TWSI_ALL, x, y, order)
+#elif TWSI_PASS == TWSI_PASS_AVX2
+#define TWSI_WIDE(op, x, y) _mm256_##op(x, y)
+#define TWSI_SHUFFLE(x, y, order) _mm256_shuffle_ps(x, y, order)
+#else
+#define TWSI_WIDE(op, x, y) _mm_##op(x, y)
+#define TWSI_SHUFFLE(x, y, order) _mm_shuffle_ps(x, y, order)
+#endif
+
+/* 128 bits from every QUAD-th of LANES rows, in one vector. */
+TWSI_GEMM_INLINE void TWSI_LANE(gemm_collect)(twsi_v *v, const tws_real *line) {
+#ifdef TWOSTEP_DOUBLE
+#define TWSI_QUARTER(i) _mm_loadu_pd(line + (i) * TWSI_GEMM_QUAD * TWSI_GEMM_LINE)
+#if TWSI_PASS == TWSI_PASS_AVX512
+    __m512d all = _mm512_castpd128_pd512(TWSI_QUARTER(0));
+    all = _mm512_maskz_insertf64x2(TWSI_ALL, all, TWSI_QUARTER(1), 1);
+    all = _mm512_maskz_insertf64x2(TWSI_ALL, all, TWSI_QUARTER(2), 2);
+    all = _mm512_maskz_insertf64x2(TWSI_ALL, all, TWSI_QUARTER(3), 3);
+    *v = (twsi_v)all;
+#elif TWSI_PASS == TWSI_PASS_AVX2
+    *v = (twsi_v)_mm256_insertf128_pd(_mm256_castpd128_pd256(TWSI_QUARTER(0)), TWSI_QUARTER(1), 1);
+#else
+    *v = (twsi_v)TWSI_QUARTER(0);
+#endif
+#else
+#define TWSI_QUARTER(i) _mm_loadu_ps(line + (i) * TWSI_GEMM_QUAD * TWSI_GEMM_LINE)
+#if TWSI_PASS == TWSI_PASS_AVX512
+    __m512 all = _mm512_castps128_ps512(TWSI_QUARTER(0));
+    all = _mm512_maskz_insertf32x4(TWSI_ALL, all, TWSI_QUARTER(1), 1);
+    all = _mm512_maskz_insertf32x4(TWSI_ALL, all, TWSI_QUARTER(2), 2);
+    all = _mm512_maskz_insertf32x4(TWSI_ALL, all, TWSI_QUARTER(3), 3);
+    *v = (twsi_v)all;
+#elif TWSI_PASS == TWSI_PASS_AVX2
+    *v = (twsi_v)_mm256_insertf128_ps(_mm256_castps128_ps256(TWSI_QUARTER(0)), TWSI_QUARTER(1), 1);
+#else
+    *v = (twsi_v)TWSI_QUARTER(0);
+#endif
+#endif
+#undef TWSI_QUARTER
+}
+
+TWSI_GEMM_INLINE void TWSI_LANE(gemm_turn)(const tws_real *lines, tws_real *panel, size_t width) {
+    twsi_v r0, r1;
+#ifdef TWOSTEP_DOUBLE
+    TWSI_LANE(gemm_collect)(&r0, lines);
+    TWSI_LANE(gemm_collect)(&r1, lines + TWSI_GEMM_LINE);
+    twsi_store(panel, TWSI_WIDE(unpacklo_pd, r0, r1));
+    twsi_store(panel + width, TWSI_WIDE(unpackhi_pd, r0, r1));
+#else
+    twsi_v r2, r3, low01, low23, high01, high23;
+    TWSI_LANE(gemm_collect)(&r0, lines);
+    TWSI_LANE(gemm_collect)(&r1, lines + TWSI_GEMM_LINE);
+    TWSI_LANE(gemm_collect)(&r2, lines + 2 * TWSI_GEMM_LINE);
+    TWSI_LANE(gemm_collect)(&r3, lines + 3 * TWSI_GEMM_LINE);
+    low01 = TWSI_WIDE(unpacklo_ps, r0, r1);
+    low23 = TWSI_WIDE(unpacklo_ps, r2, r3);
+    high01 = TWSI_WIDE(unpackhi_ps, r0, r1);
+    high23 = TWSI_WIDE(unpackhi_ps, r2, r3);
+    twsi_store(panel, TWSI_SHUFFLE(low01, low23, 0x44));
+    twsi_store(panel + width, TWSI_SHUFFLE(low01, low23, 0xee));
+    twsi_store(panel + 2 * width, TWSI_SHUFFLE(high01, high23, 0x44));
+    twsi_store(panel + 3 * width, TWSI_SHUFFLE(high01, high23, 0xee));
+#endif
+}
+#undef TWSI_WIDE
+#undef TWSI_SHUFFLE
+#undef TWSI_ALL
+#else
+TWSI_GEMM_INLINE void TWSI_LANE(gemm_turn)(const tws_real *lines, tws_real *panel, size_t width) {
+    size_t i, p;
+    for (p = 0; p < TWSI_GEMM_QUAD; p++)
+        for (i = 0; i < TWSI_LANES; i++) panel[p * width + i] = lines[i * TWSI_GEMM_LINE + p];
+}
+#endif
+
+/* One cache line from each of rows <= TWSI_LANES rows, in a square of lines; zeros elsewhere. Rows
+   a power of two apart share a cache set, so every line is read once and turned from here. */
+TWSI_GEMM_INLINE void TWSI_LANE(gemm_fetch)(tws_real *lines, const tws_real *source, size_t ld,
+                                            size_t rows, size_t columns) {
+    size_t i, j;
+    for (i = 0; i < TWSI_LANES; i++) {
+        for (j = 0; j < TWSI_GEMM_LINE; j += TWSI_LANES) {
+            twsi_v v = twsi_set(0);
+            if (i < rows && j + TWSI_LANES <= columns) {
+                __builtin_prefetch(source + i * ld + j + 4 * TWSI_GEMM_LINE, 0, 3);
+                v = twsi_load(source + i * ld + j);
+            }
+            else if (i < rows && j < columns)
+                TWSI_LANE(gemm_load_part)(&v, source + i * ld + j, columns - j);
+            twsi_store(lines + i * TWSI_GEMM_LINE + j, v);
+        }
+    }
+}
+
+/* A panel whose vectors are rows of the source. Each store writes whole vectors, past the width of
+   the panel too; groups of rows are taken from the last to the first so that the next entries of
+   the panel overwrite that. */
+TWSI_LANE_FN void TWSI_LANE(gemm_pack_across)(size_t width, size_t count, size_t depth,
+                                              const tws_real *source, size_t ld, tws_real *panel) {
+    tws_real lines[16 * TWSI_GEMM_LINE];
+    tws_real last[TWSI_GEMM_QUAD * TWSI_LANES];
+    const size_t groups = (width + TWSI_LANES - 1) / TWSI_LANES;
+    size_t p, q, i, g;
+    for (p = 0; p < depth; p += TWSI_GEMM_LINE) {
+        const size_t columns = twsi_min(depth - p, TWSI_GEMM_LINE);
+        for (g = groups; g-- > 0;) {
+            const size_t row = g * TWSI_LANES;
+            const size_t rows = row < count ? twsi_min(count - row, TWSI_LANES) : 0;
+            TWSI_LANE(gemm_fetch)(lines, source + row * ld + p, ld, rows, columns);
+            for (q = 0; q + TWSI_GEMM_QUAD <= columns; q += TWSI_GEMM_QUAD)
+                TWSI_LANE(gemm_turn)(lines + q, panel + (p + q) * width + row, width);
+            if (q == columns) continue;
+            TWSI_LANE(gemm_turn)(lines + q, last, TWSI_LANES);
+            for (i = 0; q + i < columns; i++)
+                twsi_store(panel + (p + q + i) * width + row, twsi_load(last + i * TWSI_LANES));
+        }
+    }
+}
+
+/* Panels whose vectors are columns of the source. Eight source rows at a time go to one panel after
+   the other: so many lines stay in the first-level cache even where all rows share its sets. */
+TWSI_LANE_FN void TWSI_LANE(gemm_pack_along)(size_t width, size_t count, size_t depth,
+                                             const tws_real *source, size_t ld, tws_real *panels,
+                                             size_t panel_size) {
+    size_t start, first, p, i;
+    for (start = 0; start < depth; start += 8) {
+        const size_t end = twsi_min(depth, start + 8);
+        for (first = 0; first < count; first += width) {
+            tws_real *panel = panels + first / width * panel_size;
+            const size_t here = twsi_min(count - first, width);
+            for (p = start; p < end; p++) {
+                const tws_real *row = source + p * ld + first;
+                for (i = 0; i < width; i += TWSI_LANES) {
+                    twsi_v v = twsi_set(0);
+                    if (i + TWSI_LANES <= here)
+                        v = twsi_load(row + i);
+                    else if (i < here)
+                        TWSI_LANE(gemm_load_part)(&v, row + i, here - i);
+                    twsi_store(panel + p * width + i, v);
+                }
+            }
+        }
+    }
+}
+
+TWSI_LANE_FN void TWSI_LANE(gemm_pack)(int across, size_t width, size_t count, size_t depth,
+                                       const tws_real *source, size_t ld, tws_real *panels,
+                                       size_t panel_size) {
+    size_t first;
+    if (!across) {
+        TWSI_LANE(gemm_pack_along)(width, count, depth, source, ld, panels, panel_size);
+        return;
+    }
+    for (first = 0; first < count; first += width)
+        TWSI_LANE(gemm_pack_across)(width, twsi_min(count - first, width), depth,
+                                    source + first * ld, ld, panels + first / width * panel_size);
+}
+
+/* ---- the tile ---- */
+
+#if TWSI_GEMM_ROWS == 14
+#define TWSI_GEMM_EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
+#elif TWSI_GEMM_ROWS == 12
+#define TWSI_GEMM_EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+#else
+#define TWSI_GEMM_EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5)
+#endif
+
+/* Two accumulators take a product of one entry of A with two vectors of B. */
+TWSI_GEMM_INLINE void TWSI_LANE(gemm_step)(twsi_v *left, twsi_v *right, const tws_real *a,
+                                           const twsi_v *b_left, const twsi_v *b_right) {
+    const twsi_v entry = twsi_set(*a);
+    *left = twsi_fma(entry, *b_left, *left);
+    *right = twsi_fma(entry, *b_right, *right);
+}
+
+/* alpha sum + beta C for one vector; the same arithmetic at edges and inside. */
+TWSI_GEMM_INLINE void TWSI_LANE(gemm_update)(tws_real *c, twsi_v *sum, tws_real alpha,
+                                             tws_real beta, size_t count) {
+    twsi_v v = twsi_set(alpha) * *sum;
+    if (beta != 0) {
+        if (count >= TWSI_LANES)
+            v = twsi_load(c);
+        else
+            TWSI_LANE(gemm_load_part)(&v, c, count);
+        v = twsi_fma(twsi_set(alpha), *sum, twsi_set(beta) * v);
+    }
+    if (count >= TWSI_LANES)
+        twsi_store(c, v);
+    else
+        TWSI_LANE(gemm_store_part)(c, &v, count);
+}
+
+/* One row of the tile goes to C, of which columns entries exist. */
+TWSI_GEMM_INLINE void TWSI_LANE(gemm_finish)(tws_real *c, twsi_v *left, twsi_v *right,
+                                             tws_real alpha, tws_real beta, size_t columns) {
+    TWSI_LANE(gemm_update)(c, left, alpha, beta, columns);
+    if (columns > TWSI_LANES)
+        TWSI_LANE(gemm_update)(c + TWSI_LANES, right, alpha, beta, columns - TWSI_LANES);
+}
+
+/* The loop over k. height is a constant where this melts in, so only height rows remain of it. */
+TWSI_GEMM_INLINE void TWSI_LANE(gemm_rows)(size_t height, size_t rows, size_t columns, size_t depth,
+                                           tws_real alpha, const tws_real *a, const tws_real *b,
+                                           size_t b_step, const tws_real *next_a,
+                                           const tws_real *next_b, size_t next_step, tws_real beta,
+                                           tws_real *c, size_t ldc) {
+#define TWSI_GEMM_DECLARE(i) twsi_v left##i = zero, right##i = zero;
+#define TWSI_GEMM_PREFETCH(i)                                            \
+    if (i < height && i < rows) {                                        \
+        __builtin_prefetch(c + i * ldc, 0, 2);                           \
+        __builtin_prefetch(c + i * ldc + columns - 1, 0, 2);             \
+    }
+#define TWSI_GEMM_STEP(i) \
+    if (i < height) TWSI_LANE(gemm_step)(&left##i, &right##i, a + i, &b_left, &b_right);
+#define TWSI_GEMM_FINISH_FULL(i) \
+    if (i < height)              \
+        TWSI_LANE(gemm_finish)(c + i * ldc, &left##i, &right##i, alpha, beta, TWSI_GEMM_COLUMNS);
+#define TWSI_GEMM_FINISH_EDGE(i)    \
+    if (i < height && i < rows) \
+        TWSI_LANE(gemm_finish)(c + i * ldc, &left##i, &right##i, alpha, beta, columns);
+    const twsi_v zero = twsi_set(0);
+    size_t p;
+    TWSI_GEMM_EACH_ROW(TWSI_GEMM_DECLARE)
+    TWSI_GEMM_EACH_ROW(TWSI_GEMM_PREFETCH)
+    for (p = 0; p < depth; p++) {
+        const twsi_v b_left = twsi_load(b), b_right = twsi_load(b + TWSI_LANES);
+        TWSI_GEMM_EACH_ROW(TWSI_GEMM_STEP)
+        __builtin_prefetch(next_a + p * TWSI_GEMM_ROWS, 0, 2);
+        __builtin_prefetch(next_b + p * next_step, 0, 2);
+        a += TWSI_GEMM_ROWS;
+        b += b_step;
+    }
+    if (rows == height && columns == TWSI_GEMM_COLUMNS) {
+        TWSI_GEMM_EACH_ROW(TWSI_GEMM_FINISH_FULL)
+    } else {
+        TWSI_GEMM_EACH_ROW(TWSI_GEMM_FINISH_EDGE)
+    }
+#undef TWSI_GEMM_DECLARE
+#undef TWSI_GEMM_PREFETCH
+#undef TWSI_GEMM_STEP
+#undef TWSI_GEMM_FINISH_FULL
+#undef TWSI_GEMM_FINISH_EDGE
+}
+
+TWSI_LANE_FN void TWSI_LANE(gemm_tile)(size_t rows, size_t columns, size_t depth, tws_real alpha,
+                                       const tws_real *a, const tws_real *b, size_t b_step,
+                                       const tws_real *next_a, const tws_real *next_b,
+                                       size_t next_step, tws_real beta, tws_real *c, size_t ldc) {
+    /* a low tile at the edge forms fewer sums, the same way */
+#define TWSI_GEMM_HEIGHT(height)                                                                 \
+    if (rows <= (height)) {                                                                      \
+        TWSI_LANE(gemm_rows)(height, rows, columns, depth, alpha, a, b, b_step, next_a, next_b, \
+                             next_step, beta, c, ldc);                                           \
+        return;                                                                                  \
+    }
+    TWSI_GEMM_HEIGHT(2)
+    TWSI_GEMM_HEIGHT(TWSI_GEMM_ROWS / 2)
+#if TWSI_GEMM_ROWS > 6
+    TWSI_GEMM_HEIGHT(TWSI_GEMM_ROWS * 3 / 4)
+#endif
+    TWSI_GEMM_HEIGHT(TWSI_GEMM_ROWS)
+#undef TWSI_GEMM_HEIGHT
+}
+#undef TWSI_GEMM_EACH_ROW
+
+/* All tiles of a cache block: each panel of B meets every panel of A. Meanwhile the next panel of A
+   and, bit by bit, the next panel of B are on their way to the cache. */
+TWSI_LANE_FN void TWSI_LANE(gemm_block)(size_t m, size_t n, size_t depth, tws_real alpha,
+                                        const tws_real *a, size_t a_size, const tws_real *b,
+                                        size_t b_size, size_t b_step, tws_real beta, tws_real *c,
+                                        size_t ldc) {
+    const size_t panels = (m + TWSI_GEMM_ROWS - 1) / TWSI_GEMM_ROWS;
+    const size_t next_step = (TWSI_GEMM_COLUMNS + panels - 1) / panels;
+    size_t i, j;
+    for (j = 0; j < n; j += TWSI_GEMM_COLUMNS) {
+        const tws_real *panel = b + j / TWSI_GEMM_COLUMNS * b_size;
+        const tws_real *next_b = j + TWSI_GEMM_COLUMNS < n ? panel + b_size : panel;
+        for (i = 0; i < panels; i++)
+            TWSI_LANE(gemm_tile)(twsi_min(m - i * TWSI_GEMM_ROWS, TWSI_GEMM_ROWS),
+                                 twsi_min(n - j, TWSI_GEMM_COLUMNS), depth, alpha, a + i * a_size,
+                                 panel, b_step, i + 1 < panels ? a + (i + 1) * a_size : a,
+                                 next_b + i * next_step * depth, next_step, beta,
+                                 c + i * TWSI_GEMM_ROWS * ldc + j, ldc);
+    }
+}
+#endif
+
+/* The block sizes under names that last until the table. */
+enum {
+    TWSI_LANE(gemm_row_count) = (int)TWSI_GEMM_ROWS,
+    TWSI_LANE(gemm_column_count) = (int)TWSI_GEMM_COLUMNS,
+    TWSI_LANE(gemm_depth) = (int)TWSI_GEMM_DEPTH,
+    TWSI_LANE(gemm_block_rows) = (int)TWSI_GEMM_BLOCK_ROWS
+};
+
+#undef TWSI_GEMM_ROWS
+#undef TWSI_GEMM_COLUMNS
+#undef TWSI_GEMM_DEPTH
+#undef TWSI_GEMM_BLOCK_ROWS
+#undef TWSI_GEMM_LINE
+#undef TWSI_GEMM_QUAD
+#undef TWSI_GEMM_INLINE
+
+/* ---- singular values: products of a few rows with a few vectors, all sums in double ---- */
+
+/* twsi_vd: a vector of doubles as wide as twsi_v; widen reads as many reals from memory. */
+#define twsi_vd TWSI_LANE(svd_vd)
+#define twsi_vd_widen TWSI_LANE(svd_widen)
+#define twsi_vd_set TWSI_LANE(svd_set)
+#define TWSI_SVD_LANES ((size_t)TWSI_SVD_BYTES / sizeof(double))
+#if TWSI_PASS == TWSI_PASS_PLAIN
+#define TWSI_SVD_BYTES sizeof(double)
+typedef double twsi_vd;
+#define twsi_vd_load(p) (*(p))
+#define twsi_vd_store(p, v) (*(p) = (v))
+TWSI_LANE_INLINE twsi_vd twsi_vd_widen(const tws_real *p) { return (double)*p; }
+TWSI_LANE_INLINE twsi_vd twsi_vd_set(double x) { return x; }
+#define twsi_vd_fma(a, b, c) ((a) * (b) + (c))
+#else
+#define TWSI_SVD_BYTES TWSI_BYTES
+typedef double twsi_vd __attribute__((vector_size(TWSI_BYTES)));
+typedef double TWSI_LANE(svd_loose)
+    __attribute__((vector_size(TWSI_BYTES), aligned(sizeof(double)), may_alias));
+#if TWSI_PASS == TWSI_PASS_AVX512 || TWSI_PASS == TWSI_PASS_AVX2
+typedef tws_real TWSI_LANE(svd_half)
+    __attribute__((vector_size(TWSI_BYTES / 2), aligned(sizeof(tws_real)), may_alias));
+#endif
+/* Macros: at -O0 every nested inline function would add copies of its vectors to the frame. */
+#define twsi_vd_load(p) ((twsi_vd) * (const TWSI_LANE(svd_loose) *)(const void *)(p))
+#define twsi_vd_store(p, v) (*(TWSI_LANE(svd_loose) *)(void *)(p) = (v))
+TWSI_LANE_INLINE twsi_vd twsi_vd_set(double x) {
+#if TWSI_BYTES == 64
+    const twsi_vd v = {x, x, x, x, x, x, x, x};
+#elif TWSI_BYTES == 32
+    const twsi_vd v = {x, x, x, x};
+#else
+    const twsi_vd v = {x, x};
+#endif
+    return v;
+}
+TWSI_LANE_INLINE twsi_vd twsi_vd_widen(const tws_real *p) {
+#ifdef TWOSTEP_DOUBLE
+    return twsi_vd_load(p);
+#elif TWSI_PASS == TWSI_PASS_AVX512 || TWSI_PASS == TWSI_PASS_AVX2
+    return __builtin_convertvector(*(const TWSI_LANE(svd_half) *)(const void *)p, twsi_vd);
+#elif TWSI_PASS == TWSI_PASS_SSE2
+    return _mm_cvtps_pd(_mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)(const void *)p)));
+#elif TWSI_PASS == TWSI_PASS_NEON
+    return (twsi_vd)vcvt_f64_f32(vld1_f32(p));
+#else
+    return (twsi_vd)wasm_f64x2_promote_low_f32x4(wasm_v128_load64_zero(p));
+#endif
+}
+#if TWSI_PASS == TWSI_PASS_AVX512
+#define twsi_vd_fma(a, b, c) _mm512_fmadd_pd(a, b, c)
+#elif TWSI_PASS == TWSI_PASS_AVX2
+#define twsi_vd_fma(a, b, c) _mm256_fmadd_pd(a, b, c)
+#elif TWSI_PASS == TWSI_PASS_NEON
+#define twsi_vd_fma(a, b, c) \
+    ((twsi_vd)vfmaq_f64((float64x2_t)(c), (float64x2_t)(a), (float64x2_t)(b)))
+#else
+#define twsi_vd_fma(a, b, c) ((a) * (b) + (c))
+#endif
+#endif
+
+/* The matrix is of reals or of doubles; real is a constant where this is called. */
+TWSI_LANE_INLINE twsi_vd TWSI_LANE(svd_get)(const void *row, size_t i, int real) {
+    return real ? twsi_vd_widen((const tws_real *)row + i) : twsi_vd_load((const double *)row + i);
+}
+TWSI_LANE_INLINE double TWSI_LANE(svd_get1)(const void *row, size_t i, int real) {
+    return real ? (double)((const tws_real *)row)[i] : ((const double *)row)[i];
+}
+TWSI_LANE_INLINE const void *TWSI_LANE(svd_row)(const void *a, size_t offset, int real) {
+    return real ? (const void *)((const tws_real *)a + offset)
+                : (const void *)((const double *)a + offset);
+}
+
+/* sum[r] += row_r . x and, with two, sum[4 + r] += row_r . z, for four rows. */
+TWSI_LANE_INLINE void TWSI_LANE(svd_dot)(const void *const *row, int real, size_t n,
+                                         const double *x, const double *z, int two, double *sum) {
+    twsi_vd a0 = twsi_vd_set(0.0), a1 = a0, a2 = a0, a3 = a0;
+    twsi_vd b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+    const void *r0 = row[0], *r1 = row[1], *r2 = row[2], *r3 = row[3];
+    double lane[64];
+    const size_t whole = n - n % TWSI_SVD_LANES;
+    size_t i, r;
+    for (i = 0; i < whole; i += TWSI_SVD_LANES) {
+        const twsi_vd m0 = TWSI_LANE(svd_get)(r0, i, real), m1 = TWSI_LANE(svd_get)(r1, i, real);
+        const twsi_vd m2 = TWSI_LANE(svd_get)(r2, i, real), m3 = TWSI_LANE(svd_get)(r3, i, real);
+        const twsi_vd u = twsi_vd_load(x + i);
+        a0 = twsi_vd_fma(m0, u, a0);
+        a1 = twsi_vd_fma(m1, u, a1);
+        a2 = twsi_vd_fma(m2, u, a2);
+        a3 = twsi_vd_fma(m3, u, a3);
+        if (two) {
+            const twsi_vd w = twsi_vd_load(z + i);
+            b0 = twsi_vd_fma(m0, w, b0);
+            b1 = twsi_vd_fma(m1, w, b1);
+            b2 = twsi_vd_fma(m2, w, b2);
+            b3 = twsi_vd_fma(m3, w, b3);
+        }
+    }
+    twsi_vd_store(lane, a0);
+    twsi_vd_store(lane + TWSI_SVD_LANES, a1);
+    twsi_vd_store(lane + 2 * TWSI_SVD_LANES, a2);
+    twsi_vd_store(lane + 3 * TWSI_SVD_LANES, a3);
+    twsi_vd_store(lane + 4 * TWSI_SVD_LANES, b0);
+    twsi_vd_store(lane + 5 * TWSI_SVD_LANES, b1);
+    twsi_vd_store(lane + 6 * TWSI_SVD_LANES, b2);
+    twsi_vd_store(lane + 7 * TWSI_SVD_LANES, b3);
+    for (r = 0; r < (two ? 8u : 4u); r++) {
+        double total = 0.0;
+        size_t k;
+        for (k = 0; k < TWSI_SVD_LANES; k++) total += lane[r * TWSI_SVD_LANES + k];
+        sum[r] += total;
+    }
+    for (; i < n; i++)
+        for (r = 0; r < 4; r++) {
+            const double m = TWSI_LANE(svd_get1)(row[r], i, real);
+            sum[r] += m * x[i];
+            if (two) sum[4 + r] += m * z[i];
+        }
+}
+
+/* y += sum of f[r] row_r and, with two, z += sum of f[4 + r] row_r, for four rows. */
+TWSI_LANE_INLINE void TWSI_LANE(svd_add)(const void *const *row, int real, size_t n,
+                                         const double *f, double *y, double *z, int two) {
+    const twsi_vd f0 = twsi_vd_set(f[0]), f1 = twsi_vd_set(f[1]);
+    const twsi_vd f2 = twsi_vd_set(f[2]), f3 = twsi_vd_set(f[3]);
+    const twsi_vd g0 = twsi_vd_set(f[4]), g1 = twsi_vd_set(f[5]);
+    const twsi_vd g2 = twsi_vd_set(f[6]), g3 = twsi_vd_set(f[7]);
+    const void *r0 = row[0], *r1 = row[1], *r2 = row[2], *r3 = row[3];
+    const size_t whole = n - n % TWSI_SVD_LANES;
+    size_t i, r;
+    for (i = 0; i < whole; i += TWSI_SVD_LANES) {
+        const twsi_vd m0 = TWSI_LANE(svd_get)(r0, i, real), m1 = TWSI_LANE(svd_get)(r1, i, real);
+        const twsi_vd m2 = TWSI_LANE(svd_get)(r2, i, real), m3 = TWSI_LANE(svd_get)(r3, i, real);
+        twsi_vd u = twsi_vd_load(y + i);
+        u = twsi_vd_fma(m0, f0, u);
+        u = twsi_vd_fma(m1, f1, u);
+        u = twsi_vd_fma(m2, f2, u);
+        u = twsi_vd_fma(m3, f3, u);
+        twsi_vd_store(y + i, u);
+        if (two) {
+            twsi_vd w = twsi_vd_load(z + i);
+            w = twsi_vd_fma(m0, g0, w);
+            w = twsi_vd_fma(m1, g1, w);
+            w = twsi_vd_fma(m2, g2, w);
+            w = twsi_vd_fma(m3, g3, w);
+            twsi_vd_store(z + i, w);
+        }
+    }
+    for (; i < n; i++)
+        for (r = 0; r < 4; r++) {
+            const double m = TWSI_LANE(svd_get1)(row[r], i, real);
+            y[i] += f[r] * m;
+            if (two) z[i] += f[4 + r] * m;
+        }
+}
+
+/* One function for each kind of matrix and number of vectors. */
+#define TWSI_SVD_INSTANCE(kind, real, vectors)                                                   \
+    TWSI_LANE_FN void TWSI_LANE(svd_dot_##kind##vectors)(const void *const *row, size_t n,        \
+                                                         const double *x, const double *z,        \
+                                                         double *sum) {                           \
+        TWSI_LANE(svd_dot)(row, real, n, x, z, vectors == 2, sum);                                \
+    }                                                                                             \
+    TWSI_LANE_FN void TWSI_LANE(svd_add_##kind##vectors)(const void *const *row, size_t n,        \
+                                                         const double *f, double *y, double *z) { \
+        TWSI_LANE(svd_add)(row, real, n, f, y, z, vectors == 2);                                  \
+    }
+TWSI_SVD_INSTANCE(real, 1, 1)
+TWSI_SVD_INSTANCE(real, 1, 2)
+TWSI_SVD_INSTANCE(double, 0, 1)
+TWSI_SVD_INSTANCE(double, 0, 2)
+#undef TWSI_SVD_INSTANCE
+
+/* One slab, one or two vectors: p = A x, unless x is NULL, then q += factor A^T p, unless q is
+   NULL. Rows go four by four; past the last row the last one stands in, with weight zero. */
+TWSI_LANE_FN void TWSI_LANE(svd_slab)(const void *a, int real, size_t ld, size_t rows,
+                                          size_t n, const double *x, size_t ldx, int two,
+                                          double factor, double *p, size_t ldp, double *q,
+                                          size_t ldq) {
+    const size_t vectors = two ? 2 : 1;
+    void (*const dot)(const void *const *, size_t, const double *, const double *, double *) =
+        real ? (two ? TWSI_LANE(svd_dot_real2) : TWSI_LANE(svd_dot_real1))
+             : (two ? TWSI_LANE(svd_dot_double2) : TWSI_LANE(svd_dot_double1));
+    void (*const add)(const void *const *, size_t, const double *, double *, double *) =
+        real ? (two ? TWSI_LANE(svd_add_real2) : TWSI_LANE(svd_add_real1))
+             : (two ? TWSI_LANE(svd_add_double2) : TWSI_LANE(svd_add_double1));
+    const void *row[4];
+    double sum[8];
+    size_t first, tile, i, j, r;
+    if (x != NULL)
+        for (i = 0; i < rows; i++)
+            for (j = 0; j < vectors; j++) p[j * ldp + i] = 0.0;
+    for (tile = 0; x != NULL && tile < n; tile += TWSI_SVD_TILE)
+        for (i = 0; i < rows; i += 4) {
+            const size_t live = twsi_min(4, rows - i);
+            for (r = 0; r < 8; r++) sum[r] = 0.0;
+            for (r = 0; r < 4; r++)
+                row[r] = TWSI_LANE(svd_row)(a, (i + twsi_min(r, live - 1)) * ld + tile, real);
+            dot(row, twsi_min(TWSI_SVD_TILE, n - tile), x + tile, x + (two ? ldx : 0) + tile, sum);
+            for (r = 0; r < live; r++)
+                for (j = 0; j < vectors; j++) p[j * ldp + i + r] += sum[4 * j + r];
+        }
+    for (first = 0; q != NULL && first < n; first += TWSI_SVD_TILE)
+        for (i = 0; i < rows; i += 4) {
+            const size_t live = twsi_min(4, rows - i);
+            for (r = 0; r < 8; r++) sum[r] = 0.0;
+            for (r = 0; r < live; r++)
+                for (j = 0; j < vectors; j++) sum[4 * j + r] = factor * p[j * ldp + i + r];
+            for (r = 0; r < 4; r++)
+                row[r] = TWSI_LANE(svd_row)(a, (i + twsi_min(r, live - 1)) * ld + first, real);
+            add(row, twsi_min(TWSI_SVD_TILE, n - first), sum, q + first,
+                q + (two ? ldq : 0) + first);
+        }
+}
+
+/* The same for any number of rows and vectors: vector j is x + j ldx, p + j ldp, q + j ldq. */
+TWSI_LANE_FN void TWSI_LANE(svd_rows)(const void *a, int real, size_t ld, size_t rows,
+                                          size_t n, const double *x, size_t ldx, size_t count,
+                                          double factor, double *p, size_t ldp, double *q,
+                                          size_t ldq) {
+    const size_t slab = twsi_max(4, twsi_min(64, TWSI_SVD_SLAB / twsi_max(1, n) / 4 * 4));
+    size_t i, j;
+    for (i = 0; i < rows; i += slab) {
+        const void *b = TWSI_LANE(svd_row)(a, i * ld, real);
+        const size_t h = twsi_min(slab, rows - i);
+        for (j = 0; j + 2 <= count; j += 2)
+            TWSI_LANE(svd_slab)(b, real, ld, h, n, x != NULL ? x + j * ldx : NULL, ldx, 1, factor,
+                                p + j * ldp + i, ldp, q != NULL ? q + j * ldq : NULL, ldq);
+        if (j < count)
+            TWSI_LANE(svd_slab)(b, real, ld, h, n, x != NULL ? x + j * ldx : NULL, ldx, 0, factor,
+                                p + j * ldp + i, ldp, q != NULL ? q + j * ldq : NULL, ldq);
+    }
+}
+
+TWSI_LANE_FN void TWSI_LANE(svd_real)(const tws_real *a, size_t ld, size_t rows, size_t n,
+                                      const double *x, size_t ldx, size_t count, double factor,
+                                      double *p, size_t ldp, double *q, size_t ldq) {
+    TWSI_LANE(svd_rows)(a, 1, ld, rows, n, x, ldx, count, factor, p, ldp, q, ldq);
+}
+TWSI_LANE_FN void TWSI_LANE(svd_double)(const double *a, size_t ld, size_t rows, size_t n,
+                                        const double *x, size_t ldx, size_t count, double factor,
+                                        double *p, size_t ldp, double *q, size_t ldq) {
+    TWSI_LANE(svd_rows)(a, 0, ld, rows, n, x, ldx, count, factor, p, ldp, q, ldq);
+}
+
+/* (a, b) <- (c a + s b, c b - s a), entry by entry. */
+TWSI_LANE_FN void TWSI_LANE(svd_rotate)(double *a, double *b, size_t n, double c, double s) {
+    const twsi_vd vc = twsi_vd_set(c), vs = twsi_vd_set(s), ns = twsi_vd_set(-s);
+    const size_t whole = n - n % TWSI_SVD_LANES;
+    size_t i;
+    for (i = 0; i < whole; i += TWSI_SVD_LANES) {
+        const twsi_vd x = twsi_vd_load(a + i), y = twsi_vd_load(b + i);
+        twsi_vd_store(a + i, twsi_vd_fma(vc, x, vs * y));
+        twsi_vd_store(b + i, twsi_vd_fma(vc, y, ns * x));
+    }
+    for (; i < n; i++) {
+        const double x = a[i], y = b[i];
+        a[i] = c * x + s * y;
+        b[i] = c * y - s * x;
+    }
+}
+
+/* y += f a + g b */
+TWSI_LANE_FN void TWSI_LANE(svd_add2)(double *y, size_t n, double f, const double *a, double g,
+                                      const double *b) {
+    const twsi_vd vf = twsi_vd_set(f), vg = twsi_vd_set(g);
+    const size_t whole = n - n % TWSI_SVD_LANES;
+    size_t i;
+    for (i = 0; i < whole; i += TWSI_SVD_LANES)
+        twsi_vd_store(y + i, twsi_vd_fma(vg, twsi_vd_load(b + i),
+                                         twsi_vd_fma(vf, twsi_vd_load(a + i), twsi_vd_load(y + i))));
+    for (; i < n; i++) y[i] += f * a[i] + g * b[i];
+}
+
+#undef twsi_vd
+#undef twsi_vd_load
+#undef twsi_vd_store
+#undef twsi_vd_widen
+#undef twsi_vd_set
+#undef twsi_vd_fma
+#undef TWSI_SVD_LANES
+#undef TWSI_SVD_BYTES
+
+/* ---- rows of a step ---- */
+
+/* sum += weight x */
+TWSI_LANE_FN void TWSI_LANE(axpy)(tws_real *sum, tws_real weight, const tws_real *x,
+                                  size_t count) {
+    const twsi_v w = twsi_set(weight);
+    size_t i;
+    for (i = 0; i + TWSI_LANES <= count; i += TWSI_LANES)
+        twsi_store(sum + i, twsi_fma(w, twsi_load(x + i), twsi_load(sum + i)));
+    for (; i < count; i++) sum[i] += weight * x[i];
+}
+
+/* out = factor x */
+TWSI_LANE_FN void TWSI_LANE(scaled_copy)(tws_real *out, tws_real factor, const tws_real *x,
+                                         size_t count) {
+    const twsi_v f = twsi_set(factor);
+    size_t i;
+    for (i = 0; i + TWSI_LANES <= count; i += TWSI_LANES) twsi_store(out + i, f * twsi_load(x + i));
+    for (; i < count; i++) out[i] = factor * x[i];
+}
+
+/* x - x is 0 for a finite number and NaN for any other; bits of NaN survive every OR. */
+TWSI_LANE_FN int TWSI_LANE(all_finite)(const tws_real *x, size_t count) {
+    twsi_vi bad = twsi_seti(0);
+    TWSI_INT lanes[TWSI_LANES], any = 0;
+    size_t i;
+    for (i = 0; i + TWSI_LANES <= count; i += TWSI_LANES) {
+        const twsi_v v = twsi_load(x + i);
+        bad |= twsi_bits(v - v);
+    }
+    memcpy(lanes, &bad, sizeof lanes);
+    for (; i < count; i++) any |= !(x[i] - x[i] <= 0);
+    for (i = 0; i < TWSI_LANES; i++) any |= lanes[i];
+    return any == 0;
+}
+
+/* ---- the table of this pass ---- */
+static const twsi_kernels TWSI_LANE(kernels) = {
+    TWSI_KERNEL_ID,
+    TWSI_LANE(normals),
+    TWSI_LANE(activate),
+    TWSI_LANE(gemm_row_count),
+    TWSI_LANE(gemm_column_count),
+    TWSI_LANE(gemm_depth),
+    TWSI_LANE(gemm_block_rows),
+    TWSI_LANES,
+    TWSI_LANE(gemm_pack),
+    TWSI_LANE(gemm_block),
+    TWSI_LANE(svd_real),
+    TWSI_LANE(svd_double),
+    TWSI_LANE(svd_rotate),
+    TWSI_LANE(svd_add2),
+    TWSI_LANE(axpy),
+    TWSI_LANE(scaled_copy),
+    TWSI_LANE(all_finite),
+};
+
+#undef twsi_v
+#undef twsi_vi
+#undef twsi_vu
+#undef twsi_load
+#undef twsi_store
+#undef twsi_set
+#undef twsi_seti
+#undef twsi_bits
+#undef twsi_from_bits
+#undef twsi_to_real
+#undef twsi_to_int
+#undef twsi_less
+#undef twsi_select
+#undef twsi_vsqrt
+#undef twsi_fma
+#undef TWSI_LANE
+#undef TWSI_LANE_FN
+#undef TWSI_LANE_INLINE
+#undef TWSI_LANES
+#undef TWSI_BYTES
+#undef TWSI_TARGET
+#undef TWSI_KERNEL_ID
+#undef TWSI_INT
+#undef TWSI_UINT
+#endif /* TWSI_PASS */
+
+#if defined(TWSI_IMPLEMENTING) && !defined(TWSI_PASS)
+
+#define TWSI_PASS TWSI_PASS_PLAIN
+#include TWOSTEP_FILENAME
+#undef TWSI_PASS
+#ifdef TWSI_X86
+#define TWSI_PASS TWSI_PASS_SSE2
+#include TWOSTEP_FILENAME
+#undef TWSI_PASS
+#define TWSI_PASS TWSI_PASS_AVX2
+#include TWOSTEP_FILENAME
+#undef TWSI_PASS
+#define TWSI_PASS TWSI_PASS_AVX512
+#include TWOSTEP_FILENAME
+#undef TWSI_PASS
+#endif
+#ifdef TWSI_NEON
+#define TWSI_PASS TWSI_PASS_NEON
+#include TWOSTEP_FILENAME
+#undef TWSI_PASS
+#endif
+#ifdef TWSI_WASM
+#define TWSI_PASS TWSI_PASS_WASM
+#include TWOSTEP_FILENAME
+#undef TWSI_PASS
+#endif
+
+/* ==========================================================================
+ * @@DISPATCH: from a kernel's name to its inner loops; a team opened with them
+ * ========================================================================== */
+
+TWSI_FN const twsi_kernels *twsi_find_kernels(tws_kernel kernel) {
+    switch (kernel) {
+#ifdef TWSI_X86
+    case TWS_KERNEL_SSE2: return &twsi_kernels_sse2;
+    case TWS_KERNEL_AVX2: return &twsi_kernels_avx2;
+    case TWS_KERNEL_AVX512: return &twsi_kernels_avx512;
+#endif
+#ifdef TWSI_NEON
+    case TWS_KERNEL_NEON: return &twsi_kernels_neon;
+#endif
+#ifdef TWSI_WASM
+    case TWS_KERNEL_WASM: return &twsi_kernels_wasm;
+#endif
+    default: return &twsi_kernels_plain;
+    }
+}
+
+/* Checks the context and starts the workers: at most wanted of them, as a small job is faster
+   alone. A thread that cannot be started is done without. Close the team also after a failure. */
+TWSI_FN tws_status twsi_team_open(twsi_team *team, tws_context *context, size_t wanted) {
+    tws_kernel kernel = tws_context_kernel(context);
+    memset(team, 0, sizeof *team);
+    team->context = context;
+    team->workers = 1;
+    if (!tws_kernel_available(kernel) || kernel == TWS_KERNEL_AUTO)
+        return twsi_fail(context, TWS_UNAVAILABLE,
+                         "context.kernel is %d (%s), which this machine or build does not have",
+                         (int)kernel, tws_kernel_name(kernel));
+    if (context != NULL && context->threads > TWSI_MAX_THREADS)
+        return twsi_fail(context, TWS_BAD_ARGUMENT, "context.threads is %u, allowed are 0 to %d",
+                         context->threads, TWSI_MAX_THREADS);
+    if (context != NULL &&
+        (context->allocator.allocate == NULL) != (context->allocator.release == NULL))
+        return twsi_fail(context, TWS_BAD_ARGUMENT,
+                         "context.allocator has one of allocate and release; set both or neither");
+    team->kernels = twsi_find_kernels(kernel);
+    team->workers = (unsigned)twsi_max(1, twsi_min(tws_context_threads(context), wanted));
+#ifdef TWSI_THREADS
+    if (team->workers > 1 && (context == NULL || context->parallel_for == NULL)) {
+        TWSI_MUTEX_INIT(&team->mutex);
+        TWSI_SIGNAL_INIT(&team->work);
+        TWSI_SIGNAL_INIT(&team->done);
+        while (team->started + 1 < team->workers) {
+            twsi_seat *seat = &team->seats[team->started];
+            seat->team = team;
+            seat->worker = team->started + 1;
+            if (!twsi_thread_start(seat)) break;
+            team->started++;
+        }
+        if (team->started == 0) {
+            TWSI_SIGNAL_FREE(&team->done);
+            TWSI_SIGNAL_FREE(&team->work);
+            TWSI_MUTEX_FREE(&team->mutex);
+        }
+    }
+#endif
+    return TWS_OK;
+}
+
+TWSI_FN void twsi_team_close(twsi_team *team) {
+#ifdef TWSI_THREADS
+    unsigned i;
+    if (team->started == 0) return;
+    TWSI_LOCK(&team->mutex);
+    team->closing = 1;
+    TWSI_WAKE_ALL(&team->work);
+    TWSI_UNLOCK(&team->mutex);
+    for (i = 0; i < team->started; i++) twsi_thread_join(&team->seats[i]);
+    TWSI_SIGNAL_FREE(&team->done);
+    TWSI_SIGNAL_FREE(&team->work);
+    TWSI_MUTEX_FREE(&team->mutex);
+    team->started = 0;
+#else
+    (void)team;
+#endif
+}
+
+/* ==========================================================================
+ * @@RANDOM: streams, bits, uniforms, normals
+ *
+ * A stream is sixteen xoshiro128++ generators side by side, so that the widest vector and the
+ * plainest C draw the same numbers. Its key (seed, purpose, row) is mixed by splitmix64 into a
+ * counter, and splitmix64 from there fills the state. Streams are as good as independent: the
+ * chance that any two among 2^24 rows of 2^17 words overlap is below 2^-60.
+ * ========================================================================== */
+
+/* The next output of splitmix64 (Steele, Lea and Flood 2014). */
+TWSI_FN uint64_t twsi_splitmix64(uint64_t *state) {
+    uint64_t z = (*state += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+TWSI_FN void twsi_random_seed(uint32_t (*state)[TWS_RANDOM_LANES], uint64_t seed,
+                              uint32_t purpose, uint64_t row) {
+    uint64_t key = seed;
+    size_t lane;
+    key = twsi_splitmix64(&key) ^ purpose;
+    key = twsi_splitmix64(&key) ^ row;
+    key = twsi_splitmix64(&key);
+    for (lane = 0; lane < TWS_RANDOM_LANES; lane++) {
+        const uint64_t low = twsi_splitmix64(&key), high = twsi_splitmix64(&key);
+        state[0][lane] = (uint32_t)low;
+        state[1][lane] = (uint32_t)(low >> 32);
+        state[2][lane] = (uint32_t)high;
+        state[3][lane] = (uint32_t)(high >> 32);
+    }
+}
+
+TWS_API tws_random tws_random_stream(uint64_t seed, uint32_t purpose, uint64_t row) {
+    tws_random random;
+    memset(&random, 0, sizeof random);
+    twsi_random_seed(random.state, seed, purpose, row);
+    return random;
+}
+
+TWS_API uint32_t tws_random_bits(tws_random *random) {
+    if (random->words_left == 0) {
+        twsi_random_step(random->state, random->words);
+        random->words_left = TWS_RANDOM_LANES;
+    }
+    return random->words[TWS_RANDOM_LANES - random->words_left--];
+}
+
+TWS_API double tws_random_uniform(tws_random *random) {
+    const uint64_t high = tws_random_bits(random), low = tws_random_bits(random);
+    return (double)((((high << 32) | low) >> 12) * 2 + 1) * (1.0 / 9007199254740992.0);
+}
+
+TWS_API uint32_t tws_random_below(tws_random *random, uint32_t bound) {
+    uint64_t product = (uint64_t)tws_random_bits(random) * bound;
+    if ((uint32_t)product < bound) {
+        const uint32_t reject = (uint32_t)(0u - bound) % bound;
+        while ((uint32_t)product < reject) product = (uint64_t)tws_random_bits(random) * bound;
+    }
+    return (uint32_t)(product >> 32);
+}
+
+/* count normals of a stream from its beginning or after whole blocks. */
+TWSI_FN void twsi_normals(const twsi_kernels *kernels, uint32_t (*state)[TWS_RANDOM_LANES],
+                          tws_real *out, size_t count) {
+    const size_t blocks = count / TWSI_NORMAL_BLOCK, rest = count % TWSI_NORMAL_BLOCK;
+    kernels->normals(state, out, blocks);
+    if (rest > 0) {
+        tws_real last[TWSI_NORMAL_BLOCK];
+        kernels->normals(state, last, 1);
+        memcpy(out + blocks * TWSI_NORMAL_BLOCK, last, rest * sizeof(tws_real));
+    }
+}
+
+TWS_API tws_status tws_random_normals(tws_context *context, tws_random *random, tws_real *out,
+                                      size_t count) {
+    twsi_team team;
+    tws_status status;
+    if (random == NULL || (out == NULL && count > 0))
+        return twsi_fail(context, TWS_BAD_ARGUMENT, "%s is NULL", random == NULL ? "random" : "out");
+    status = twsi_team_open(&team, context, 1);
+    if (status == TWS_OK) {
+        size_t blocks;
+        for (; count > 0 && random->normals_left > 0; count--)
+            *out++ = random->normals[TWSI_NORMAL_BLOCK - random->normals_left--];
+        blocks = count / TWSI_NORMAL_BLOCK;
+        team.kernels->normals(random->state, out, blocks);
+        out += blocks * TWSI_NORMAL_BLOCK;
+        count %= TWSI_NORMAL_BLOCK;
+        if (count > 0) {
+            team.kernels->normals(random->state, random->normals, 1);
+            memcpy(out, random->normals, count * sizeof(tws_real));
+            random->normals_left = (unsigned)(TWSI_NORMAL_BLOCK - count);
+        }
+    }
+    twsi_team_close(&team);
+    return status;
+}
+
+typedef struct twsi_matrix_job {
+    const twsi_kernels *kernels;
+    uint64_t seed, first;
+    uint32_t purpose;
+    size_t rows, columns, ld;
+    tws_real *out;
+} twsi_matrix_job;
+
+/* Rows are handed out in groups, large beside the cost of claiming one. */
+#define TWSI_ROW_GROUP 16
+
+TWSI_FN void twsi_matrix_task(void *data, size_t index, size_t worker) {
+    const twsi_matrix_job *job = (const twsi_matrix_job *)data;
+    const size_t end = twsi_min(job->rows, (index + 1) * TWSI_ROW_GROUP);
+    size_t row;
+    (void)worker;
+    for (row = index * TWSI_ROW_GROUP; row < end; row++) {
+        uint32_t state[4][TWS_RANDOM_LANES];
+        twsi_random_seed(state, job->seed, job->purpose, job->first + row);
+        twsi_normals(job->kernels, state, job->out + row * job->ld, job->columns);
+    }
+}
+
+TWSI_FN void twsi_random_matrix(twsi_team *team, uint64_t seed, uint32_t purpose, uint64_t first,
+                                size_t rows, size_t columns, tws_real *out, size_t ld) {
+    twsi_matrix_job job;
+    job.kernels = team->kernels;
+    job.seed = seed;
+    job.purpose = purpose;
+    job.first = first;
+    job.rows = rows;
+    job.columns = columns;
+    job.out = out;
+    job.ld = ld;
+    twsi_run(team, twsi_ceil_div(rows, TWSI_ROW_GROUP), twsi_matrix_task, &job);
+}
+
+/* A sentence where a matrix argument is impossible; TWS_OK where it can be used. */
+TWSI_FN tws_status twsi_check_matrix(tws_context *context, const char *name, const void *matrix,
+                                     size_t rows, size_t columns, size_t ld) {
+    size_t count, bytes;
+    if (rows == 0 || columns == 0) return TWS_OK;
+    if (matrix == NULL) return twsi_fail(context, TWS_BAD_ARGUMENT, "%s is NULL", name);
+    if (ld < columns)
+        return twsi_fail(context, TWS_BAD_ARGUMENT,
+                         "the leading dimension of %s is %lu, it must be at least %lu", name,
+                         (unsigned long)ld, (unsigned long)columns);
+    if (!twsi_multiply(rows, ld, &count) || !twsi_multiply(count, sizeof(tws_real), &bytes))
+        return twsi_fail(context, TWS_TOO_LARGE, "%s with %lu rows of %lu does not fit in memory",
+                         name, (unsigned long)rows, (unsigned long)ld);
+    return TWS_OK;
+}
+
+TWS_API tws_status tws_random_matrix(tws_context *context, uint64_t seed, uint32_t purpose,
+                                     uint64_t first, size_t rows, size_t columns, tws_real *out,
+                                     size_t ld) {
+    twsi_team team;
+    tws_status status = twsi_check_matrix(context, "out", out, rows, columns, ld);
+    if (status != TWS_OK || rows == 0 || columns == 0) return status;
+    status = twsi_team_open(&team, context, rows / TWSI_ROW_GROUP * columns / 16384 + 1);
+    if (status == TWS_OK) twsi_random_matrix(&team, seed, purpose, first, rows, columns, out, ld);
+    twsi_team_close(&team);
+    return status;
+}
+
+/* ==========================================================================
+ * @@FUNCTIONS: names, checks, targets, activations over arrays
+ *
+ * Names are compared letter by letter. Coefficients of hermite:c0,c1,... are read by a parser of
+ * our own: the C library's would follow the locale's decimal point and take hexadecimal, infinity
+ * and leading blanks.
+ *
+ * The steps' heights are solved for. step4 is constant on u < 0, [0, 1), [1, 2) and u >= 2. Its
+ * means against 1, u and u^2 - 1 vanish: three linear equations in four heights, whose coefficients
+ * are the integrals of phi, u phi and (u^2 - 1) phi over the pieces, that is the differences of
+ * Phi, -phi and -u phi between their ends. The solution is the generalised cross product of the
+ * three rows, scaled to unit variance with the last height positive. step3 is sign(u) times an
+ * inner height for |u| <= 2 and an outer one beyond, with E[u y] = 0 and E y^2 = 1.
+ * ========================================================================== */
+
+/* ---- names ---- */
+
+TWS_API const char *tws_activation_name(tws_activation_kind kind) {
+    static const char *const name[] = {
+        "tanh", "shifted-tanh", "erf",  "sigmoid", "shifted-sigmoid", "softplus", "gelu",
+        "silu", "relu",         "sine", "cubic",   "hermite",         "custom"};
+    return (int)kind >= 0 && (int)kind < (int)TWS_ACTIVATION_COUNT ? name[kind] : "?";
+}
+
+TWS_API const char *tws_target_name(tws_target_kind kind) {
+    static const char *const name[] = {
+        "linear",   "he2",      "he3",           "he4",       "sign",
+        "tanh",     "sin",      "relu",          "square",    "wave",
+        "step3",    "step4",    "hermite",       "product2",  "product3",
+        "sign-product3", "staircase", "he4-sign-product3", "custom"};
+    return (int)kind >= 0 && (int)kind < (int)TWS_TARGET_COUNT ? name[kind] : "?";
+}
+
+/* ---- numbers ---- */
+
+TWSI_FN int twsi_is_digit(char c) { return c >= '0' && c <= '9'; }
+
+/* mantissa 10^exponent. Up to 2^53 and 10^22 both are exact and one rounding remains; beyond, each
+   further factor costs half a unit in the last place. */
+TWSI_FN double twsi_scale10(uint64_t mantissa, int exponent) {
+    double value = (double)mantissa;
+    if (mantissa == 0) return 0.0;
+    while (exponent != 0) {
+        const int step = exponent > 22 ? 22 : exponent < -22 ? -22 : exponent;
+        double power = 1.0;
+        int k;
+        for (k = step < 0 ? -step : step; k > 0; k--) power *= 10.0;
+        value = step < 0 ? value / power : value * power;
+        exponent -= step;
+    }
+    return value;
+}
+
+/* Digits into the mantissa while it has room; returns how many were left out. */
+TWSI_FN int twsi_parse_digits(const char **text, uint64_t *mantissa, int *digits, int *kept) {
+    int dropped = 0;
+    for (*digits = 0, *kept = 0; twsi_is_digit(**text); (*text)++, (*digits)++) {
+        if (*mantissa < UINT64_C(1000000000000000000)) {
+            *mantissa = *mantissa * 10 + (uint64_t)(**text - '0');
+            (*kept)++;
+        } else {
+            dropped++;
+        }
+        if (*digits > 400) return -1;
+    }
+    return dropped;
+}
+
+/* Reads [sign] digits [. digits] [e [sign] digits] with a digit somewhere before the e; moves *text
+   behind it. 0 if there is no such number, or one of more than 400 digits. */
+TWSI_FN int twsi_parse_number(const char **text, double *value) {
+    const char *at = *text;
+    const int negative = *at == '-';
+    uint64_t mantissa = 0;
+    int digits, kept, fraction = 0, exponent, e = 0;
+    if (*at == '-' || *at == '+') at++;
+    exponent = twsi_parse_digits(&at, &mantissa, &digits, &kept);
+    if (exponent < 0) return 0;
+    if (*at == '.') {
+        at++;
+        if (twsi_parse_digits(&at, &mantissa, &fraction, &kept) < 0) return 0;
+        exponent -= kept;
+    }
+    if (digits + fraction == 0) return 0;
+    if (*at == 'e' || *at == 'E') {
+        const int down = at[1] == '-';
+        at += at[1] == '-' || at[1] == '+' ? 2 : 1;
+        if (!twsi_is_digit(*at)) return 0;
+        for (; twsi_is_digit(*at); at++)
+            if (e < 1000) e = e * 10 + (*at - '0');
+        exponent += down ? -e : e;
+    }
+    *value = twsi_scale10(mantissa, exponent < -1000 ? -1000 : exponent > 1000 ? 1000 : exponent);
+    if (negative) *value = -*value;
+    *text = at;
+    return 1;
+}
+
+/* "hermite:c0,c1,...": 1 if the text is one, else 0. */
+TWSI_FN int twsi_parse_hermite(const char *name, double *c) {
+    static const char prefix[] = "hermite:";
+    int k;
+    if (strncmp(name, prefix, sizeof prefix - 1) != 0) return 0;
+    name += sizeof prefix - 1;
+    for (k = 0; k <= TWS_MAX_DEGREE; k++) c[k] = 0.0;
+    for (k = 0; k <= TWS_MAX_DEGREE; k++) {
+        if (!twsi_parse_number(&name, &c[k])) return 0;
+        if (*name == '\0') return 1;
+        if (*name++ != ',') return 0;
+    }
+    return 0;
+}
+
+/* NULL, or what is wrong with the coefficients; lowest is the first degree of which one at least
+   must be present. */
+TWSI_FN const char *twsi_check_hermite(const double *c, int lowest) {
+    int k, present = 0;
+    for (k = 0; k <= TWS_MAX_DEGREE; k++) {
+        if (!(fabs(c[k]) <= TWSI_HERMITE_LARGEST))
+            return "has a Hermite coefficient that is not between -1e20 and 1e20";
+        if (k >= lowest && c[k] != 0.0) present = 1;
+    }
+    if (present) return NULL;
+    return lowest > 0 ? "has no Hermite coefficient of degree 1 to 8, so its slope vanishes"
+                      : "has no Hermite coefficient other than 0";
+}
+
+/* ---- activations ---- */
+
+/* NULL when fine, else a clause that says what is wrong with the activation. */
+TWSI_FN const char *twsi_check_activation(const tws_activation *activation) {
+    if (activation == NULL) return "is NULL";
+    if ((int)activation->kind < 0 || (int)activation->kind >= (int)TWS_ACTIVATION_COUNT)
+        return "has an unknown kind";
+    if (activation->kind == TWS_HERMITE) return twsi_check_hermite(activation->hermite, 1);
+    if (activation->kind == TWS_CUSTOM_ACTIVATION &&
+        (activation->value == NULL || activation->slope == NULL))
+        return "lacks a callback: value and slope must both be set";
+    return NULL;
+}
+
+TWS_API tws_status tws_activation_named(const char *name, tws_activation *activation) {
+    tws_activation made;
+    int kind;
+    memset(&made, 0, sizeof made);
+    if (name == NULL || activation == NULL) return TWS_BAD_ARGUMENT;
+    for (kind = 0; kind < (int)TWS_HERMITE; kind++)
+        if (strcmp(name, tws_activation_name((tws_activation_kind)kind)) == 0) break;
+    made.kind = (tws_activation_kind)kind;
+    if (made.kind == TWS_HERMITE &&
+        (!twsi_parse_hermite(name, made.hermite) || twsi_check_activation(&made) != NULL))
+        return TWS_BAD_ARGUMENT;
+    *activation = made;
+    return TWS_OK;
+}
+
+TWS_API tws_activation tws_custom_activation(double (*value)(void *user, double x),
+                                             double (*slope)(void *user, double x), void *user) {
+    tws_activation made;
+    memset(&made, 0, sizeof made);
+    made.kind = TWS_CUSTOM_ACTIVATION;
+    made.value = value;
+    made.slope = slope;
+    made.user = user;
+    return made;
+}
+
+#define TWSI_ACTIVATE_PIECE ((size_t)1 << 16) /* elements: large beside the cost of a claim */
+
+typedef struct twsi_activate_job {
+    const twsi_kernels *kernels;
+    const tws_activation *activation;
+    const tws_real *x;
+    tws_real *value, *slope;
+    size_t count;
+} twsi_activate_job;
+
+TWSI_FN void twsi_activate_piece(void *data, size_t index, size_t worker) {
+    const twsi_activate_job *job = (const twsi_activate_job *)data;
+    const size_t first = index * TWSI_ACTIVATE_PIECE;
+    (void)worker;
+    job->kernels->activate(job->activation, job->x + first,
+                           job->value != NULL ? job->value + first : NULL,
+                           job->slope != NULL ? job->slope + first : NULL,
+                           twsi_min(TWSI_ACTIVATE_PIECE, job->count - first));
+}
+
+TWS_API tws_status tws_activate(tws_context *context, const tws_activation *activation,
+                                const tws_real *x, tws_real *value, tws_real *slope, size_t count) {
+    const char *wrong = twsi_check_activation(activation);
+    const size_t pieces = twsi_ceil_div(count, TWSI_ACTIVATE_PIECE);
+    twsi_activate_job job;
+    twsi_team team;
+    tws_status status;
+    if (wrong != NULL) return twsi_fail(context, TWS_BAD_ARGUMENT, "activation %s", wrong);
+    if (x == NULL && count > 0)
+        return twsi_fail(context, TWS_BAD_ARGUMENT, "x is NULL, but count is not 0");
+    if (value == slope && value != NULL)
+        return twsi_fail(context, TWS_BAD_ARGUMENT,
+                         "value and slope are the same array; they must be two, or one NULL");
+    status = twsi_team_open(&team, context, pieces);
+    if (status == TWS_OK && (value != NULL || slope != NULL)) {
+        job.kernels = team.kernels;
+        job.activation = activation;
+        job.x = x;
+        job.value = value;
+        job.slope = slope;
+        job.count = count;
+        twsi_run(&team, pieces, twsi_activate_piece, &job);
+    }
+    twsi_team_close(&team);
+    return status;
+}
+
+/* ---- targets ---- */
+
+/* heights of step4: l with sum_j M_ij l_j = 0 for i = 0, 1, 2 */
+TWSI_FN void twsi_step4_levels(double *level) {
+    double m[3][4], mass[4], below = 0.0, density = 0.0, moment = 0.0, variance = 0.0;
+    int j;
+    for (j = 0; j < 4; j++) { /* the pieces end at 0, 1, 2 and infinity */
+        const double end = (double)j;
+        const double next_below = j < 3 ? twsi_normal_below(end) : 1.0;
+        const double next_density = j < 3 ? twsi_normal_density(end) : 0.0;
+        const double next_moment = j < 3 ? end * next_density : 0.0;
+        mass[j] = j < 3 ? next_below - below : twsi_normal_below(-2.0);
+        m[0][j] = mass[j];
+        m[1][j] = density - next_density;
+        m[2][j] = moment - next_moment;
+        below = next_below;
+        density = next_density;
+        moment = next_moment;
+    }
+    for (j = 0; j < 4; j++) { /* cofactors: signed 3 x 3 determinants without column j */
+        const int a = j > 0 ? 0 : 1, b = j > 1 ? 1 : 2, c = j > 2 ? 2 : 3;
+        const double cofactor = m[0][a] * (m[1][b] * m[2][c] - m[1][c] * m[2][b]) -
+                                m[0][b] * (m[1][a] * m[2][c] - m[1][c] * m[2][a]) +
+                                m[0][c] * (m[1][a] * m[2][b] - m[1][b] * m[2][a]);
+        level[j] = j % 2 == 0 ? cofactor : -cofactor;
+        variance += mass[j] * cofactor * cofactor;
+    }
+    density = (level[3] < 0.0 ? -1.0 : 1.0) / sqrt(variance);
+    for (j = 0; j < 4; j++) level[j] *= density;
+}
+
+/* heights of step3, inner and outer: the mean of |u| over |u| > 2 is e^-2 times that over all */
+TWSI_FN void twsi_step3_levels(double *level) {
+    const double share = exp(-2.0), ratio = share / (1.0 - share);
+    const double outside = 2.0 * twsi_normal_below(-2.0);
+    const double outer = 1.0 / sqrt(outside + ratio * ratio * (1.0 - outside));
+    level[0] = -ratio * outer;
+    level[1] = outer;
+}
+
+TWSI_FN size_t twsi_target_directions(tws_target_kind kind) {
+    switch (kind) {
+    case TWS_PRODUCT2:
+    case TWS_STAIRCASE: return 2;
+    case TWS_PRODUCT3:
+    case TWS_SIGN_PRODUCT3:
+    case TWS_HE4_SIGN_PRODUCT3: return 3;
+    default: return 1;
+    }
+}
+
+TWSI_FN int twsi_levels_set(const double *level, int count) {
+    int i, present = 0;
+    for (i = 0; i < count; i++) {
+        if (!twsi_is_finite(level[i])) return 0;
+        if (level[i] != 0.0) present = 1;
+    }
+    return present;
+}
+
+/* NULL when fine, else a clause that says what is wrong with the target. */
+TWSI_FN const char *twsi_check_target(const tws_target *target) {
+    if (target == NULL) return "is NULL";
+    if ((int)target->kind < 0 || (int)target->kind >= (int)TWS_TARGET_COUNT)
+        return "has an unknown kind";
+    if (target->kind == TWS_CUSTOM_TARGET) {
+        if (target->function == NULL) return "lacks its callback: function must be set";
+        if (target->directions < 1 || target->directions > TWS_MAX_DIRECTIONS)
+            return "has a number of directions that is not between 1 and 8";
+    } else if (target->directions != twsi_target_directions(target->kind)) {
+        return "has a number of directions that is not that of its kind";
+    }
+    if (target->kind == TWS_TARGET_HERMITE) return twsi_check_hermite(target->hermite, 0);
+    if ((target->kind == TWS_STEP3 && !twsi_levels_set(target->level, 2)) ||
+        (target->kind == TWS_STEP4 && !twsi_levels_set(target->level, 4)))
+        return "lacks the heights of its steps: make it with tws_target_named";
+    return NULL;
+}
+
+TWS_API tws_status tws_target_named(const char *name, tws_target *target) {
+    tws_target made;
+    int kind;
+    memset(&made, 0, sizeof made);
+    if (name == NULL || target == NULL) return TWS_BAD_ARGUMENT;
+    for (kind = 0; kind < (int)TWS_CUSTOM_TARGET; kind++)
+        if (kind != (int)TWS_TARGET_HERMITE &&
+            strcmp(name, tws_target_name((tws_target_kind)kind)) == 0)
+            break;
+    if (kind == (int)TWS_CUSTOM_TARGET) {
+        if (!twsi_parse_hermite(name, made.hermite)) return TWS_BAD_ARGUMENT;
+        kind = (int)TWS_TARGET_HERMITE;
+    }
+    made.kind = (tws_target_kind)kind;
+    made.directions = twsi_target_directions(made.kind);
+    if (made.kind == TWS_STEP3) twsi_step3_levels(made.level);
+    if (made.kind == TWS_STEP4) twsi_step4_levels(made.level);
+    if (twsi_check_target(&made) != NULL) return TWS_BAD_ARGUMENT;
+    *target = made;
+    return TWS_OK;
+}
+
+TWS_API tws_target tws_custom_target(double (*function)(void *user, const double *u),
+                                     size_t directions, void *user) {
+    tws_target made;
+    memset(&made, 0, sizeof made);
+    made.kind = TWS_CUSTOM_TARGET;
+    made.directions = directions;
+    made.function = function;
+    made.user = user;
+    return made;
+}
+
+/* -1, 0 or 1; NaN stays NaN. */
+TWSI_FN double twsi_sign(double x) { return x > 0.0 ? 1.0 : x < 0.0 ? -1.0 : x == 0.0 ? 0.0 : x; }
+
+TWSI_FN double twsi_step3(const double *level, double u) {
+    return twsi_sign(u) * (fabs(u) > 2.0 ? level[1] : level[0]);
+}
+
+TWSI_FN double twsi_step4(const double *level, double u) {
+    if (u != u) return u;
+    return u < 0.0 ? level[0] : u < 1.0 ? level[1] : u < 2.0 ? level[2] : level[3];
+}
+
+/* sin 2u + cos 2u minus its mean e^-2 and its linear part 2 e^-2 u */
+TWSI_FN double twsi_wave(double u) {
+    return sin(2.0 * u) + cos(2.0 * u) - exp(-2.0) * (1.0 + 2.0 * u);
+}
+
+TWSI_FN double twsi_he4(double u) { return ((u * u - 6.0) * u * u + 3.0) / sqrt(24.0); }
+
+TWS_API double tws_target_value(const tws_target *target, const double *u) {
+    const double v = u[0];
+    switch (target->kind) {
+    case TWS_LINEAR: return v;
+    case TWS_HE2: return (v * v - 1.0) * TWSI_ROOT_HALF;
+    case TWS_HE3: return (v * v - 3.0) * v / sqrt(6.0);
+    case TWS_HE4: return twsi_he4(v);
+    case TWS_SIGN: return twsi_sign(v);
+    case TWS_TARGET_TANH: return tanh(2.0 * v);
+    case TWS_SIN: return sqrt(2.0) * sin(2.5 * v);
+    case TWS_TARGET_RELU: return v < 0.0 ? 0.0 : v;
+    case TWS_SQUARE: return v * v;
+    case TWS_WAVE: return twsi_wave(v);
+    case TWS_STEP3: return twsi_step3(target->level, v);
+    case TWS_STEP4: return twsi_step4(target->level, v);
+    case TWS_TARGET_HERMITE: return twsi_hermite_value(target->hermite, v);
+    case TWS_PRODUCT2: return v * u[1];
+    case TWS_PRODUCT3: return v * u[1] * u[2];
+    case TWS_SIGN_PRODUCT3: return twsi_sign(v) * twsi_sign(u[1]) * twsi_sign(u[2]);
+    case TWS_STAIRCASE: return (v + v * u[1]) * TWSI_ROOT_HALF;
+    case TWS_HE4_SIGN_PRODUCT3:
+        return twsi_he4(v) + twsi_sign(v) * twsi_sign(u[1]) * twsi_sign(u[2]);
+    case TWS_CUSTOM_TARGET: return target->function(target->user, u);
+    default: return 0.0;
+    }
+}
+
+/* ==========================================================================
+ * @@GEMM: matrix product, C = alpha op(A) op(B) + beta C
+ *
+ * k is cut into blocks of equal depth. For each of them A and B are copied ("packed") into panels:
+ * a panel of A holds ROWS rows, a panel of B holds COLUMNS columns, both ordered by k, so that the
+ * innermost loop reads memory from end to end whatever the transposes and leading dimensions were.
+ * The tile kernel keeps ROWS x COLUMNS sums in registers while it walks through one panel of A and
+ * one of B, then adds them to C. Blocks of A that fit the second-level cache meet one panel of B
+ * after the other (the loop order of Goto and van de Geijn, "Anatomy of high-performance matrix
+ * multiplication", 2008; the tile kernels follow Van Zee and van de Geijn's BLIS, 2015).
+ *
+ * Workers share the packed panels. One round packs them, the next computes tasks of BLOCK_ROWS x
+ * TASK_COLUMNS entries of C. Every entry is summed by one task in the order of k, block by block,
+ * so its bits depend on its row, its column, k and the kernel alone: edges go through the same
+ * arithmetic, with zeros in place of what the matrices do not have.
+ * ========================================================================== */
+
+/* Where packed panels live; made once, used for many products. */
+typedef struct twsi_gemm_buffers {
+    tws_real *a, *b;
+} twsi_gemm_buffers;
+
+/* Operands, outer block and packed panels of one product, as the tasks see them. */
+typedef struct twsi_gemm_job {
+    const twsi_kernels *kernels;
+    int a_across, b_across;
+    tws_real alpha, beta;
+    const tws_real *a, *b; /* of this block */
+    tws_real *c;
+    size_t lda, ldb, ldc;
+    size_t m, n, depth; /* of this block */
+    tws_real *a_panels, *b_panels;
+    size_t a_size, b_size;     /* of one panel */
+    size_t a_vectors, b_vectors; /* of one packing task */
+    size_t a_tasks, column_tasks;
+    size_t in_place; /* leading columns of B that are not packed */
+    int alone;       /* too small for more than one worker */
+} twsi_gemm_job;
+
+/* Entries of a panel: the padding lets packing store whole vectors, a cache line apart. */
+TWSI_FN size_t twsi_gemm_panel(size_t width, size_t depth, size_t pad) {
+    const size_t line = TWSI_ALIGNMENT / sizeof(tws_real);
+    return twsi_ceil_div(width * depth + pad, line) * line;
+}
+
+/* Takes memory for products of at most m x n x k; a failure is in pool->status. One block, since
+   usual allocators keep one, but hand two back to the system, and fresh pages are slow. */
+TWSI_FN twsi_gemm_buffers twsi_gemm_prepare(const twsi_team *team, twsi_pool *pool, size_t m,
+                                            size_t n, size_t k) {
+    const twsi_kernels *s = team->kernels;
+    const size_t depth = twsi_min(k, s->gemm_depth);
+    const size_t a_panels = twsi_ceil_div(twsi_min(m, TWSI_GEMM_PACKED_ROWS), s->gemm_rows);
+    const size_t b_panels = twsi_ceil_div(twsi_min(n, TWSI_GEMM_PACKED_COLUMNS), s->gemm_columns);
+    const size_t a_entries = a_panels * twsi_gemm_panel(s->gemm_rows, depth, s->gemm_pad);
+    const size_t b_entries = b_panels * twsi_gemm_panel(s->gemm_columns, depth, s->gemm_pad);
+    twsi_gemm_buffers buffers;
+    buffers.a = (tws_real *)twsi_take(pool, a_entries + b_entries, sizeof(tws_real));
+    buffers.b = buffers.a == NULL ? NULL : buffers.a + a_entries;
+    return buffers;
+}
+
+/* Address of row i, column j of op(M) where M is stored across (rows of op(M) are rows of M). */
+TWSI_FN const tws_real *twsi_gemm_at(const tws_real *matrix, size_t ld, int across, size_t vector,
+                                     size_t p) {
+    return across ? matrix + vector * ld + p : matrix + p * ld + vector;
+}
+
+TWSI_FN void twsi_gemm_pack_task(void *data, size_t index, size_t worker) {
+    const twsi_gemm_job *job = (const twsi_gemm_job *)data;
+    const twsi_kernels *s = job->kernels;
+    (void)worker;
+    if (index < job->a_tasks) {
+        const size_t first = index * job->a_vectors;
+        s->gemm_pack(job->a_across, s->gemm_rows, twsi_min(job->m - first, job->a_vectors),
+                     job->depth, twsi_gemm_at(job->a, job->lda, job->a_across, first, 0), job->lda,
+                     job->a_panels + first / s->gemm_rows * job->a_size, job->a_size);
+    } else {
+        const size_t first = job->in_place + (index - job->a_tasks) * job->b_vectors;
+        s->gemm_pack(job->b_across, s->gemm_columns, twsi_min(job->n - first, job->b_vectors),
+                     job->depth, twsi_gemm_at(job->b, job->ldb, job->b_across, first, 0), job->ldb,
+                     job->b_panels + first / s->gemm_columns * job->b_size, job->b_size);
+    }
+}
+
+/* Columns from first, count of them: a panel of B that lies in place has the next one beside it. */
+TWSI_FN void twsi_gemm_columns(const twsi_gemm_job *job, size_t row, size_t first, size_t count) {
+    const twsi_kernels *s = job->kernels;
+    const int in_place = first < job->in_place;
+    s->gemm_block(twsi_min(job->m - row, s->gemm_block_rows), count, job->depth, job->alpha,
+                  job->a_panels + row / s->gemm_rows * job->a_size, job->a_size,
+                  in_place ? job->b + first
+                           : job->b_panels + first / s->gemm_columns * job->b_size,
+                  in_place ? s->gemm_columns : job->b_size, in_place ? job->ldb : s->gemm_columns,
+                  job->beta, job->c + row * job->ldc + first, job->ldc);
+}
+
+TWSI_FN void twsi_gemm_block_task(void *data, size_t index, size_t worker) {
+    const twsi_gemm_job *job = (const twsi_gemm_job *)data;
+    const size_t row = index / job->column_tasks * job->kernels->gemm_block_rows;
+    const size_t first = index % job->column_tasks * TWSI_GEMM_TASK_COLUMNS;
+    const size_t end = twsi_min(job->n, first + TWSI_GEMM_TASK_COLUMNS);
+    const size_t packed = twsi_max(first, twsi_min(end, job->in_place));
+    (void)worker;
+    if (first < packed) twsi_gemm_columns(job, row, first, packed - first);
+    if (packed < end) twsi_gemm_columns(job, row, packed, end - packed);
+}
+
+TWSI_FN void twsi_gemm_run(twsi_team *team, size_t count, tws_task task, twsi_gemm_job *job) {
+    size_t index;
+    if (job->alone)
+        for (index = 0; index < count; index++) task(job, index, 0);
+    else
+        twsi_run(team, count, task, job);
+}
+
+/* C = beta C for the products that have no terms. */
+TWSI_FN void twsi_gemm_scale(size_t m, size_t n, tws_real beta, tws_real *c, size_t ldc) {
+    size_t i, j;
+    if (beta == 1) return;
+    for (i = 0; i < m; i++)
+        for (j = 0; j < n; j++) c[i * ldc + j] = beta == 0 ? 0 : beta * c[i * ldc + j];
+}
+
+/* The product with memory at hand: cannot fail. Sizes are at most those of twsi_gemm_prepare. */
+TWSI_FN void twsi_gemm_with(twsi_team *team, const twsi_gemm_buffers *buffers,
+                            tws_transpose transpose_a, tws_transpose transpose_b, size_t m,
+                            size_t n, size_t k, tws_real alpha, const tws_real *a, size_t lda,
+                            const tws_real *b, size_t ldb, tws_real beta, tws_real *c,
+                            size_t ldc) {
+    const twsi_kernels *s = team->kernels;
+    twsi_gemm_job job;
+    size_t depth, i, j, p;
+    if (m == 0 || n == 0) return;
+    if (k == 0 || alpha == 0) {
+        twsi_gemm_scale(m, n, beta, c, ldc);
+        return;
+    }
+    depth = twsi_ceil_div(k, twsi_ceil_div(k, s->gemm_depth)); /* blocks of equal depth */
+    job.kernels = s;
+    job.a_across = transpose_a == TWS_NO_TRANSPOSE;
+    job.b_across = transpose_b == TWS_TRANSPOSE;
+    job.alone = 2.0 * (double)m * (double)n * (double)k < TWSI_GEMM_ALONE;
+    job.alpha = alpha;
+    job.lda = lda;
+    job.ldb = ldb;
+    job.ldc = ldc;
+    job.a_panels = buffers->a;
+    job.b_panels = buffers->b;
+    job.a_vectors = twsi_ceil_div(TWSI_GEMM_PACK_GROUP, s->gemm_rows) * s->gemm_rows;
+    job.b_vectors = twsi_ceil_div(TWSI_GEMM_PACK_GROUP, s->gemm_columns) * s->gemm_columns;
+    for (j = 0; j < n; j += TWSI_GEMM_PACKED_COLUMNS) {
+        job.n = twsi_min(n - j, TWSI_GEMM_PACKED_COLUMNS);
+        job.column_tasks = twsi_ceil_div(job.n, TWSI_GEMM_TASK_COLUMNS);
+        for (p = 0; p < k; p += depth) {
+            size_t b_tasks;
+            job.depth = twsi_min(k - p, depth);
+            job.in_place = 0;
+            if (!job.b_across && (m <= s->gemm_rows || job.n * job.depth <= TWSI_GEMM_IN_PLACE))
+                job.in_place = job.n / s->gemm_columns * s->gemm_columns;
+            b_tasks = twsi_ceil_div(job.n - job.in_place, job.b_vectors);
+            job.beta = p == 0 ? beta : 1;
+            job.a_size = twsi_gemm_panel(s->gemm_rows, job.depth, s->gemm_pad);
+            job.b_size = twsi_gemm_panel(s->gemm_columns, job.depth, s->gemm_pad);
+            job.b = twsi_gemm_at(b, ldb, job.b_across, j, p);
+            for (i = 0; i < m; i += TWSI_GEMM_PACKED_ROWS) {
+                job.m = twsi_min(m - i, TWSI_GEMM_PACKED_ROWS);
+                job.a = twsi_gemm_at(a, lda, job.a_across, i, p);
+                job.c = c + i * ldc + j;
+                job.a_tasks = twsi_ceil_div(job.m, job.a_vectors);
+                twsi_gemm_run(team, job.a_tasks + b_tasks, twsi_gemm_pack_task, &job);
+                b_tasks = 0; /* the panels of B serve every block of rows */
+                twsi_gemm_run(team, twsi_ceil_div(job.m, s->gemm_block_rows) * job.column_tasks,
+                              twsi_gemm_block_task, &job);
+            }
+        }
+    }
+}
+
+/* One product on an open team, with panels from the pool. */
+TWSI_FN tws_status twsi_gemm(twsi_team *team, twsi_pool *pool, tws_transpose transpose_a,
+                             tws_transpose transpose_b, size_t m, size_t n, size_t k,
+                             tws_real alpha, const tws_real *a, size_t lda, const tws_real *b,
+                             size_t ldb, tws_real beta, tws_real *c, size_t ldc) {
+    const twsi_gemm_buffers buffers = twsi_gemm_prepare(team, pool, m, n, k);
+    if (pool->status != TWS_OK)
+        return twsi_fail(team->context, pool->status,
+                         "no memory for the panels of a matrix product of m = %lu, n = %lu, k = %lu",
+                         (unsigned long)m, (unsigned long)n, (unsigned long)k);
+    twsi_gemm_with(team, &buffers, transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta,
+                   c, ldc);
+    return TWS_OK;
+}
+
+/* Checks one matrix of rows x columns; needed: its entries will be read or written. */
+TWSI_FN tws_status twsi_gemm_check(tws_context *context, const char *name, const char *ld_name,
+                                   size_t rows, size_t columns, size_t ld, int needed,
+                                   const tws_real *matrix) {
+    size_t entries, bytes;
+    if (ld < columns)
+        return twsi_fail(context, TWS_BAD_ARGUMENT,
+                         "%s is %lu, but each stored row has %lu columns: at least that many",
+                         ld_name, (unsigned long)ld, (unsigned long)columns);
+    if (!needed || rows == 0 || columns == 0) return TWS_OK;
+    if (matrix == NULL)
+        return twsi_fail(context, TWS_BAD_ARGUMENT, "%s is NULL, but has %lu x %lu entries", name,
+                         (unsigned long)rows, (unsigned long)columns);
+    if (!twsi_multiply(rows, ld, &entries) || !twsi_multiply(entries, sizeof(tws_real), &bytes))
+        return twsi_fail(context, TWS_TOO_LARGE,
+                         "%s has %lu rows of %s = %lu: its bytes do not fit in size_t", name,
+                         (unsigned long)rows, ld_name, (unsigned long)ld);
+    return TWS_OK;
+}
+
+/* Workers that a product of m x n x k is worth: starting one takes as long as 16 million
+   operations, and below that the caller's thread is faster. */
+TWSI_FN size_t twsi_gemm_workers(size_t m, size_t n, size_t k) {
+    const double operations = 2.0 * (double)m * (double)n * (double)k;
+    const double workers = operations / 16777216.0;
+    return workers > TWSI_MAX_THREADS ? TWSI_MAX_THREADS : (size_t)workers;
+}
+
+TWS_API tws_status tws_gemm(tws_context *context, tws_transpose transpose_a,
+                            tws_transpose transpose_b, size_t m, size_t n, size_t k,
+                            tws_real alpha, const tws_real *a, size_t lda, const tws_real *b,
+                            size_t ldb, tws_real beta, tws_real *c, size_t ldc) {
+    const int terms = m != 0 && n != 0 && k != 0 && alpha != 0;
+    const int ta = transpose_a == TWS_TRANSPOSE, tb = transpose_b == TWS_TRANSPOSE;
+    twsi_team team;
+    twsi_pool pool;
+    tws_status status;
+    if (!ta && transpose_a != TWS_NO_TRANSPOSE)
+        return twsi_fail(context, TWS_BAD_ARGUMENT,
+                         "transpose_a is %d, allowed are TWS_NO_TRANSPOSE (0) and TWS_TRANSPOSE (1)",
+                         (int)transpose_a);
+    if (!tb && transpose_b != TWS_NO_TRANSPOSE)
+        return twsi_fail(context, TWS_BAD_ARGUMENT,
+                         "transpose_b is %d, allowed are TWS_NO_TRANSPOSE (0) and TWS_TRANSPOSE (1)",
+                         (int)transpose_b);
+    status = twsi_gemm_check(context, "a", "lda", ta ? k : m, ta ? m : k, lda, terms, a);
+    if (status == TWS_OK)
+        status = twsi_gemm_check(context, "b", "ldb", tb ? n : k, tb ? k : n, ldb, terms, b);
+    if (status == TWS_OK) status = twsi_gemm_check(context, "c", "ldc", m, n, ldc, 1, c);
+    if (status != TWS_OK) return status;
+    status = twsi_team_open(&team, context, terms ? twsi_gemm_workers(m, n, k) : 1);
+    if (status == TWS_OK) {
+        twsi_pool_open(&pool, context);
+        status = twsi_gemm(&team, &pool, transpose_a, transpose_b, m, n, terms ? k : 0, alpha, a,
+                           lda, b, ldb, beta, c, ldc);
+        twsi_pool_close(&pool);
+    }
+    twsi_team_close(&team);
+    return status;
+}
+
+/* ==========================================================================
+ * @@SVD: leading singular triplets by block Lanczos; all singular values
+ * ==========================================================================
+ *
+ * The Krylov space of A = M^T M grows by a block X of two vectors per pass: W = A X is computed
+ * row block by row block, M^T (M x) while the rows are in cache, so M is read once. W is made
+ * orthogonal to the whole basis V (block Gram-Schmidt, twice where it matters); the coefficients
+ * are the new columns of T = V^T A V, and what is left of W, orthonormalised as Q B, is the next
+ * block. An eigenvector y of T with eigenvalue t gives v = V y, s = sqrt t, and
+ * |A v - t v| = |B (last block of y)| exactly: no product is needed to know the residual.
+ * Everything runs in double, so squaring M costs nothing that matters: s is right to 1e-8 s_1 at
+ * worst. When the basis is full, the best Ritz vectors and the pending block are kept (thick
+ * restart, Wu and Simon 2000); T is then dense, and Gram-Schmidt fills it in by itself.
+ *
+ * Repeated values. From b random directions a Krylov space sees at most b copies of a value. So a
+ * group of equal values is believed only when it is smaller than the number of random directions
+ * that have had time to show: otherwise the block is widened with fresh ones. A block that runs
+ * dry (invariant space, low rank, zero matrix) is refilled with random directions too.
+ * At the end one more pass computes M v and M^T M v for the wanted vectors; u = M v / s, cleaned of
+ * earlier u (random where nothing is left), and the residuals reported are measured, not estimated.
+ *
+ * All values: Householder reflections from both sides leave a bidiagonal matrix; the symmetric
+ * tridiagonal matrix with its entries beside a zero diagonal has eigenvalues +s and -s.
+ * Source: Golub and Van Loan, Matrix Computations, sections 5.4, 8.3, 8.6, 10.1 to 10.4.
+ */
+
+#define TWSI_SVD_GROUP 8     /* vectors that one reading of the matrix serves */
+#define TWSI_SVD_WIDTH 2     /* block width at the start: its arithmetic hides behind the reading */
+#define TWSI_SVD_WIDEST 64   /* ... and at most, for values repeated up to 63 times */
+#define TWSI_SVD_CHUNKS 64   /* parts of a pass, at most */
+#define TWSI_SVD_PART 1048576 /* numbers per part: small beside a pass, large beside a partial sum */
+#define TWSI_SVD_SEGMENT 1024 /* columns that one task sums over the parts */
+#define TWSI_SVD_MAX_FULL 4096
+
+typedef struct twsi_svd {
+    tws_context *context;
+    twsi_team team;
+    twsi_pool pool;
+    tws_svd_options options;
+    const tws_real *matrix; /* NULL: apply */
+    size_t ld;
+    tws_operator apply;
+    void *user;
+    size_t rows, columns;
+    double scale;    /* A = scale M^T M: keeps squares of huge doubles in range */
+    uint64_t random; /* state of the generator */
+    size_t passes, products;
+
+    /* one product */
+    size_t chunks, chunk_rows;
+    double *partial; /* chunks x GROUP x columns */
+    double *product; /* GROUP x rows */
+    const double *x;
+    double *p, *q;
+    size_t count;
+
+    /* basis */
+    size_t capacity, widest;
+    size_t done;       /* basis vectors that A has been applied to: the size of T */
+    size_t size;       /* done and the pending block */
+    size_t previous;   /* where the block before the pending one starts; 0 after a restart */
+    size_t last;       /* width of the last block that A was applied to */
+    double norm;       /* lower bound of |A| */
+    size_t directions; /* random directions that have had time to show */
+    size_t fresh;      /* ... and that have not yet */
+    size_t fresh_pass; /* pass after which the latest was added */
+    double *basis;     /* (capacity + widest) x columns */
+    double *work;      /* widest x columns */
+    double *h, *sum;   /* widest x capacity: coefficients */
+    double *t;         /* capacity x capacity */
+    double *b;         /* widest x widest */
+    double *spare;     /* restart x columns */
+    size_t restart;    /* vectors kept at a restart */
+
+    /* Ritz pairs, decreasing */
+    double *small, *z;         /* capacity x capacity each */
+    double *value, *error;     /* eigenvalues of T, residual norms in the scale of A */
+    double *diagonal, *beside, *reflect; /* capacity each */
+    size_t *order;
+} twsi_svd;
+
+TWS_API tws_svd_options tws_default_svd_options(size_t top) {
+    tws_svd_options options;
+    options.top = top;
+    options.tolerance = 1e-6;
+    options.max_passes = 10000;
+    options.max_basis = 0;
+    options.stop_below = 0.0;
+    options.seed = 1;
+    return options;
+}
+
+/* ---- small dense eigenproblem ---- */
+
+/* The reflection I - beta v v^T that takes x (n >= 1 entries, replaced by v) to (alpha, 0, ..., 0).
+   Returns beta, 0 if x is zero beyond its first entry already. */
+TWSI_FN double twsi_reflection(double *x, size_t n, double *alpha) {
+    double rest = 0.0, norm;
+    size_t i;
+    for (i = 1; i < n; i++) rest += x[i] * x[i];
+    *alpha = x[0];
+    if (!(rest > 0.0)) return 0.0;
+    norm = sqrt(x[0] * x[0] + rest);
+    *alpha = x[0] > 0.0 ? -norm : norm;
+    x[0] -= *alpha;
+    return 2.0 / (x[0] * x[0] + rest);
+}
+
+/* Symmetric a (n x n, destroyed) to tridiagonal: diagonal d, beside it e (n - 1 entries).
+   Row k of a keeps the vector of reflection k from entry k + 1 on, reflect[k] its beta. */
+TWSI_FN void twsi_tridiagonalise(const twsi_kernels *kernels, double *a, size_t n, double *d,
+                                 double *e, double *reflect, double *work) {
+    size_t k, i;
+    for (k = 0; k < n; k++) {
+        const size_t m = n - k - 1;
+        double *v = a + k * n + k + 1, *below = a + (k + 1) * n + k + 1, half = 0.0;
+        d[k] = a[k * n + k];
+        reflect[k] = 0.0;
+        if (m == 0) break;
+        reflect[k] = twsi_reflection(v, m, &e[k]);
+        if (reflect[k] == 0.0) continue;
+        kernels->svd_double(below, n, m, m, v, m, 1, 1.0, work, m, NULL, 0);
+        for (i = 0; i < m; i++) {
+            work[i] *= reflect[k];
+            half += 0.5 * reflect[k] * work[i] * v[i];
+        }
+        for (i = 0; i < m; i++) work[i] -= half * v[i];
+        for (i = 0; i < m; i++) kernels->svd_add2(below + i * n, m, -v[i], work, -work[i], v);
+    }
+}
+
+/* z[i * count + j] = entry (n - count + j, i) of the product Q of the reflections: the start from
+   which twsi_tridiagonal_values leaves the last count entries of every eigenvector. */
+TWSI_FN void twsi_last_rows(const double *a, const double *reflect, size_t n, size_t count,
+                            double *z, double *work) {
+    size_t i, j, k;
+    for (j = 0; j < count; j++) {
+        for (i = 0; i < n; i++) work[i] = 0.0;
+        work[n - count + j] = 1.0;
+        for (k = 0; k + 1 < n; k++) {
+            const double *v = a + k * n;
+            double dot = 0.0;
+            if (reflect[k] == 0.0) continue;
+            for (i = k + 1; i < n; i++) dot += work[i] * v[i];
+            dot *= reflect[k];
+            for (i = k + 1; i < n; i++) work[i] -= dot * v[i];
+        }
+        for (i = 0; i < n; i++) z[i * count + j] = work[i];
+    }
+}
+
+/* z = Q^T, n x n: the start that leaves whole eigenvectors in its rows. */
+TWSI_FN void twsi_all_rows(const twsi_kernels *kernels, double *a, const double *reflect, size_t n,
+                           double *z, double *work) {
+    size_t i, j, k;
+    for (i = 0; i < n; i++)
+        for (j = 0; j < n; j++) z[i * n + j] = i == j ? 1.0 : 0.0;
+    for (k = n; k-- > 0;) {
+        const size_t m = n - k - 1;
+        double *v = a + k * n + k + 1, *below = z + (k + 1) * n + k + 1;
+        if (reflect[k] == 0.0) continue;
+        for (i = 0; i < m; i++) work[i] = 0.0;
+        kernels->svd_double(below, n, m, m, NULL, 0, 1, reflect[k], v, m, work, m);
+        for (i = 0; i < m; i++) kernels->svd_add2(below + i * n, m, -v[i], work, 0.0, work);
+    }
+    for (i = 0; i < n; i++)
+        for (j = 0; j < i; j++) {
+            const double swap = z[i * n + j];
+            z[i * n + j] = z[j * n + i];
+            z[j * n + i] = swap;
+        }
+}
+
+/* Eigenvalues of the tridiagonal matrix d, e (n entries each, both destroyed) into d, unsorted, by
+   implicit QL; row i of z (n x count) becomes sum over k of (eigenvector i)_k (old row k). Entries
+   of e below 1e-16 of the matrix are taken as zero. Returns 0 if a value will not settle. */
+TWSI_FN int twsi_tridiagonal_values(const twsi_kernels *kernels, double *d, double *e, size_t n,
+                                    double *z, size_t count) {
+    double size = 0.0;
+    size_t l, i, end;
+    if (n == 0) return 1;
+    e[n - 1] = 0.0;
+    for (i = 0; i < n; i++) size = fmax(size, fabs(d[i]) + fabs(e[i]));
+    for (l = 0; l < n; l++) {
+        int rounds = 0;
+        for (;;) {
+            double shift, g, r, s = 1.0, c = 1.0, p = 0.0;
+            for (end = l; end + 1 < n; end++)
+                if (!(fabs(e[end]) > 1e-16 * size)) break;
+            if (end == l) break;
+            if (rounds++ == 100) return 0;
+            shift = (d[l + 1] - d[l]) / (2.0 * e[l]);
+            r = sqrt(shift * shift + 1.0);
+            g = d[end] - d[l] + e[l] / (shift + (shift < 0.0 ? -r : r));
+            for (i = end; i-- > l;) {
+                const double f = s * e[i], b = c * e[i];
+                r = sqrt(f * f + g * g);
+                e[i + 1] = r;
+                if (r == 0.0) {
+                    d[i + 1] -= p;
+                    e[end] = 0.0;
+                    break;
+                }
+                s = f / r;
+                c = g / r;
+                g = d[i + 1] - p;
+                r = (d[i] - g) * s + 2.0 * c * b;
+                p = s * r;
+                d[i + 1] = g + p;
+                g = c * r - b;
+                if (count > 0)
+                    kernels->svd_rotate(z + (i + 1) * count, z + i * count, count, c, s);
+            }
+            if (r == 0.0 && i + 1 > l) continue;
+            d[l] -= p;
+            e[l] = g;
+            e[end] = 0.0;
+        }
+    }
+    return 1;
+}
+
+/* order lists the n entries of key from the largest down (Shell's method). */
+TWSI_FN void twsi_order_decreasing(const double *key, size_t *order, size_t n) {
+    size_t gap, i, j;
+    for (i = 0; i < n; i++) order[i] = i;
+    for (gap = n / 2; gap > 0; gap /= 2)
+        for (i = gap; i < n; i++) {
+            const size_t moved = order[i];
+            for (j = i; j >= gap && key[order[j - gap]] < key[moved]; j -= gap)
+                order[j] = order[j - gap];
+            order[j] = moved;
+        }
+}
+
+/* ---- products with the matrix ---- */
+
+TWSI_FN void twsi_svd_chunk(void *data, size_t index, size_t worker) {
+    twsi_svd *svd = (twsi_svd *)data;
+    const size_t first = index * svd->chunk_rows, n = svd->columns;
+    double *partial = svd->partial + index * TWSI_SVD_GROUP * n;
+    (void)worker;
+    memset(partial, 0, svd->count * n * sizeof *partial);
+    svd->team.kernels->svd_real(svd->matrix + first * svd->ld, svd->ld,
+                                twsi_min(svd->chunk_rows, svd->rows - first), n, svd->x, n,
+                                svd->count, svd->scale, svd->p + first, svd->rows, partial, n);
+}
+
+TWSI_FN void twsi_svd_segment(void *data, size_t index, size_t worker) {
+    twsi_svd *svd = (twsi_svd *)data;
+    const size_t n = svd->columns, first = index * TWSI_SVD_SEGMENT;
+    const size_t end = twsi_min(n, first + TWSI_SVD_SEGMENT);
+    size_t c, i, j;
+    (void)worker;
+    for (j = 0; j < svd->count; j++) {
+        double *q = svd->q + j * n;
+        for (i = first; i < end; i++) q[i] = 0.0;
+        for (c = 0; c < svd->chunks; c++)
+            svd->team.kernels->svd_add2(q + first, end - first, 1.0,
+                                        svd->partial + (c * TWSI_SVD_GROUP + j) * n + first, 0.0,
+                                        q + first);
+    }
+}
+
+/* Sums over the processes that share the matrix. */
+TWSI_FN tws_status twsi_svd_reduce(twsi_svd *svd, double *values, size_t count) {
+    tws_context *context = svd->context;
+    int code;
+    if (context == NULL || context->reduce == NULL) return TWS_OK;
+    code = context->reduce(context->reduce_user, values, count);
+    if (code != 0)
+        return twsi_fail(context, TWS_CALLBACK_FAILED, "context.reduce failed with code %d", code);
+    return TWS_OK;
+}
+
+TWSI_FN int twsi_all_finite(const double *x, size_t count) {
+    size_t i;
+    for (i = 0; i < count; i++)
+        if (!(fabs(x[i]) <= DBL_MAX)) return 0;
+    return 1;
+}
+
+/* The operator in place of the matrix, for one vector: p = M x unless x is NULL, q = scale M^T p. */
+TWSI_FN tws_status twsi_svd_apply(twsi_svd *svd, const double *x, double *p, double *q) {
+    tws_status status = TWS_OK;
+    size_t i;
+    if (x != NULL) status = svd->apply(svd->user, 0, x, p);
+    if (status == TWS_OK && !twsi_all_finite(p, svd->rows)) {
+        for (i = 0; i < svd->columns; i++) q[i] = 0.0;
+        q[0] = HUGE_VAL; /* seen by all processes after the reduction */
+        return TWS_OK;
+    }
+    if (status == TWS_OK) status = svd->apply(svd->user, 1, p, q);
+    if (status != TWS_OK)
+        return twsi_fail(svd->context, TWS_CALLBACK_FAILED,
+                         "apply (the operator of tws_svd_operator) returned status %d: %s",
+                         (int)status, tws_status_text(status));
+    for (i = 0; i < svd->columns; i++) q[i] *= svd->scale;
+    return TWS_OK;
+}
+
+/* p = M x unless x is NULL, then q = scale M^T p, count vectors of columns, rows, columns numbers.
+   p == NULL: M x is not wanted. */
+TWSI_FN tws_status twsi_svd_multiply(twsi_svd *svd, const double *x, size_t count, double *p,
+                                     double *q) {
+    const size_t n = svd->columns;
+    tws_status status = TWS_OK, reduced;
+    size_t j;
+    for (j = 0; j < count; j += svd->count) {
+        svd->count = svd->matrix != NULL ? twsi_min(TWSI_SVD_GROUP, count - j) : 1;
+        svd->x = x != NULL ? x + j * n : NULL;
+        svd->p = p != NULL ? p + j * svd->rows : svd->product;
+        svd->q = q + j * n;
+        svd->passes++;
+        svd->products += svd->count;
+        if (svd->apply != NULL) {
+            if (status == TWS_OK) status = twsi_svd_apply(svd, svd->x, svd->p, svd->q);
+            if (j % TWSI_SVD_WIDTH != 0) svd->passes--;
+            continue;
+        }
+        twsi_run(&svd->team, svd->chunks, twsi_svd_chunk, svd);
+        twsi_run(&svd->team, twsi_ceil_div(n, TWSI_SVD_SEGMENT), twsi_svd_segment, svd);
+    }
+    if (status != TWS_OK) /* the other processes must not wait for ever, nor go on */
+        for (j = 0; j < count * n; j++) q[j] = HUGE_VAL;
+    reduced = twsi_svd_reduce(svd, q, count * n);
+    if (status != TWS_OK) return status;
+    if (reduced != TWS_OK) return reduced;
+    if (!twsi_all_finite(q, count * n))
+        return twsi_fail(svd->context, TWS_NOT_FINITE, "%s contains NaN or infinity",
+                         svd->matrix != NULL ? "matrix" : "the output of apply");
+    return TWS_OK;
+}
+
+/* ---- basis ---- */
+
+TWSI_FN double twsi_norm(const twsi_kernels *kernels, const double *x, size_t n) {
+    double square = 0.0;
+    if (n > 0) kernels->svd_double(x, n, 1, n, x, n, 1, 1.0, &square, 1, NULL, 0);
+    return sqrt(square);
+}
+
+TWSI_FN void twsi_svd_fill(twsi_svd *svd, double *x, size_t n) {
+    size_t i;
+    for (i = 0; i < n; i++)
+        x[i] = (double)(twsi_splitmix64(&svd->random) >> 11) / 4503599627370496.0 - 1.0;
+}
+
+TWSI_FN void twsi_scale_by(double *x, size_t n, double factor) {
+    size_t i;
+    for (i = 0; i < n; i++) x[i] *= factor;
+}
+
+/* Takes the part along basis vectors [first, end) out of w and adds its coefficients to sum. */
+TWSI_FN void twsi_svd_clean(twsi_svd *svd, size_t first, size_t end, double *w, size_t count,
+                            double *sum) {
+    const size_t n = svd->columns;
+    size_t i, j;
+    if (end == first) return;
+    svd->team.kernels->svd_double(svd->basis + first * n, n, end - first, n, w, n, count, -1.0,
+                                  svd->h, svd->capacity + svd->widest, w, n);
+    for (j = 0; sum != NULL && j < count; j++)
+        for (i = first; i < end; i++)
+            sum[j * svd->capacity + i] += svd->h[j * (svd->capacity + svd->widest) + i - first];
+}
+
+/* Makes basis vector at a random unit vector orthogonal to all before it (at < columns). */
+TWSI_FN void twsi_svd_fresh(twsi_svd *svd, size_t at) {
+    const size_t n = svd->columns;
+    double *v = svd->basis + at * n, norm;
+    int tries, good = 0;
+    twsi_svd_fill(svd, v, n);
+    for (tries = 0; tries < 20 && good < 2; tries++) {
+        norm = twsi_norm(svd->team.kernels, v, n);
+        if (!(norm > 0.0)) {
+            twsi_svd_fill(svd, v, n);
+            norm = twsi_norm(svd->team.kernels, v, n);
+        }
+        twsi_scale_by(v, n, 1.0 / norm);
+        twsi_svd_clean(svd, 0, at, v, 1, NULL);
+        good = twsi_norm(svd->team.kernels, v, n) > 0.5 ? good + 1 : 0;
+    }
+    twsi_scale_by(v, n, 1.0 / twsi_norm(svd->team.kernels, v, n));
+}
+
+/* Adds up to count random vectors to the pending block. */
+TWSI_FN void twsi_svd_refill(twsi_svd *svd, size_t count) {
+    for (; count > 0 && svd->size < svd->columns; count--) {
+        twsi_svd_fresh(svd, svd->size++);
+        svd->fresh++;
+        svd->fresh_pass = svd->passes;
+    }
+}
+
+/* W = Q B: the independent vectors of the block become the next pending block, at basis + done. */
+TWSI_FN void twsi_svd_next_block(twsi_svd *svd, const double *before) {
+    const size_t n = svd->columns, width = svd->last;
+    const twsi_kernels *kernels = svd->team.kernels;
+    size_t i, j;
+    memset(svd->b, 0, svd->widest * svd->widest * sizeof *svd->b);
+    for (j = 0; j < width && svd->size < n; j++) {
+        double *w = svd->work + j * n, norm;
+        const size_t rank = svd->size - svd->done;
+        for (i = 0; i < 2; i++) {
+            size_t k;
+            if (rank == 0) break;
+            kernels->svd_double(svd->basis + svd->done * n, n, rank, n, w, n, 1, -1.0, svd->h,
+                                rank, w, n);
+            for (k = 0; k < rank; k++) svd->b[k * svd->widest + j] += svd->h[k];
+        }
+        norm = twsi_norm(kernels, w, n);
+        if (!(norm > 1e-14 * svd->norm)) continue;
+        svd->b[rank * svd->widest + j] = norm;
+        twsi_scale_by(w, n, 1.0 / norm);
+        if (norm < 0.01 * before[j]) { /* rounding errors have grown beside what is left */
+            twsi_svd_clean(svd, 0, svd->size, w, 1, NULL);
+            twsi_scale_by(w, n, 1.0 / twsi_norm(kernels, w, n));
+        }
+        memcpy(svd->basis + svd->size++ * n, w, n * sizeof *w);
+    }
+}
+
+/* One pass: applies A to the pending block, extends T and makes the next block. */
+TWSI_FN tws_status twsi_svd_step(twsi_svd *svd) {
+    const size_t n = svd->columns, start = svd->done, width = svd->size - start;
+    const size_t capacity = svd->capacity;
+    double before[TWSI_SVD_WIDEST];
+    size_t i, j, rank;
+    tws_status status = twsi_svd_multiply(svd, svd->basis + start * n, width, NULL, svd->work);
+    if (status != TWS_OK) return status;
+    for (j = 0; j < width; j++) {
+        before[j] = twsi_norm(svd->team.kernels, svd->work + j * n, n);
+        svd->norm = fmax(svd->norm, before[j]);
+    }
+    memset(svd->sum, 0, width * capacity * sizeof *svd->sum);
+    twsi_svd_clean(svd, svd->previous, svd->size, svd->work, width, svd->sum);
+    twsi_svd_clean(svd, 0, svd->size, svd->work, width, svd->sum);
+    for (j = 0; j < width; j++)
+        for (i = 0; i < svd->size; i++) {
+            double x = svd->sum[j * capacity + i];
+            if (i >= start) x = 0.5 * (x + svd->sum[(i - start) * capacity + start + j]);
+            svd->t[i * capacity + start + j] = svd->t[(start + j) * capacity + i] = x;
+        }
+    svd->previous = start;
+    svd->done = svd->size;
+    svd->last = width;
+    twsi_svd_next_block(svd, before);
+    rank = svd->size - svd->done;
+    if (rank == 0) { /* an invariant space: every direction so far has shown all it has */
+        svd->directions += svd->fresh;
+        svd->fresh = 0;
+    }
+    twsi_svd_refill(svd, width - rank);
+    return TWS_OK;
+}
+
+/* ---- Ritz pairs ---- */
+
+/* Eigenvalues of T with residuals; with vectors also the eigenvectors, sorted, in rows of small. */
+TWSI_FN tws_status twsi_svd_ritz(twsi_svd *svd, int vectors) {
+    const twsi_kernels *kernels = svd->team.kernels;
+    const size_t n = svd->done, kept = vectors ? n : svd->last, skip = vectors ? n - svd->last : 0;
+    size_t i, j, k;
+    for (i = 0; i < n; i++)
+        memcpy(svd->small + i * n, svd->t + i * svd->capacity, n * sizeof *svd->small);
+    twsi_tridiagonalise(kernels, svd->small, n, svd->diagonal, svd->beside, svd->reflect, svd->h);
+    if (vectors)
+        twsi_all_rows(kernels, svd->small, svd->reflect, n, svd->z, svd->h);
+    else
+        twsi_last_rows(svd->small, svd->reflect, n, kept, svd->z, svd->h);
+    if (!twsi_tridiagonal_values(kernels, svd->diagonal, svd->beside, n, svd->z, kept))
+        return twsi_fail(svd->context, TWS_NOT_CONVERGED,
+                         "the small eigenvalue problem of size %lu did not settle",
+                         (unsigned long)n);
+    twsi_order_decreasing(svd->diagonal, svd->order, n);
+    for (i = 0; i < n; i++) {
+        const double *y = svd->z + svd->order[i] * kept + skip;
+        double square = 0.0;
+        for (k = 0; k < svd->last; k++) {
+            double x = 0.0;
+            for (j = 0; j < svd->last; j++) x += svd->b[k * svd->widest + j] * y[j];
+            square += x * x;
+        }
+        svd->value[i] = fmax(0.0, svd->diagonal[svd->order[i]]);
+        svd->error[i] = sqrt(square);
+        if (vectors)
+            memcpy(svd->small + i * n, svd->z + svd->order[i] * n, n * sizeof *svd->small);
+    }
+    return TWS_OK;
+}
+
+/* out = count leading Ritz vectors, from the eigenvectors in small. */
+TWSI_FN void twsi_svd_ritz_vectors(twsi_svd *svd, size_t count, double *out) {
+    const size_t n = svd->columns;
+    memset(out, 0, count * n * sizeof *out);
+    svd->team.kernels->svd_double(svd->basis, n, svd->done, n, NULL, 0, count, 1.0, svd->small,
+                                  svd->done, out, n);
+}
+
+/* Thick restart: the best Ritz vectors and the pending block become the basis. */
+TWSI_FN tws_status twsi_svd_restart(twsi_svd *svd) {
+    const size_t n = svd->columns, pending = svd->size - svd->done;
+    const size_t keep = twsi_min(svd->restart, svd->done);
+    tws_status status = twsi_svd_ritz(svd, 1);
+    size_t i;
+    if (status != TWS_OK) return status;
+    twsi_svd_ritz_vectors(svd, keep, svd->spare);
+    memcpy(svd->basis, svd->spare, keep * n * sizeof *svd->basis);
+    memmove(svd->basis + keep * n, svd->basis + svd->done * n, pending * n * sizeof *svd->basis);
+    memset(svd->t, 0, svd->capacity * svd->capacity * sizeof *svd->t);
+    for (i = 0; i < keep; i++) svd->t[i * svd->capacity + i] = svd->value[i];
+    svd->done = keep;
+    svd->size = keep + pending;
+    svd->previous = 0;
+    return TWS_OK;
+}
+
+/* ---- when to stop ---- */
+
+typedef enum twsi_svd_verdict {
+    TWSI_SVD_GO_ON,
+    TWSI_SVD_STOP,
+    TWSI_SVD_WIDEN /* converged, but a value may have more copies than were seen */
+} twsi_svd_verdict;
+
+/* The largest residual of A allowed to Ritz pair i. |M^T u - s v| is this over s, so small values
+   need more; below 1e-7 s_1, and at rounding level, the final cleaning of u does the rest. */
+TWSI_FN double twsi_svd_allowed(const twsi_svd *svd, size_t i) {
+    const double top = sqrt(svd->value[0]);
+    const double s = fmax(sqrt(svd->value[i]), 1e-7 * top);
+    return fmax(0.5 * svd->options.tolerance * top * s, 1e-14 * svd->value[0]);
+}
+
+/* How many values are wanted, among the Ritz values known now. */
+TWSI_FN size_t twsi_svd_wanted(const twsi_svd *svd) {
+    const double below = svd->options.stop_below;
+    size_t i, most = svd->options.top;
+    if (!(below > 0.0)) return most;
+    for (i = 0; i < most && i < svd->done; i++)
+        if (!(sqrt(svd->value[i] / svd->scale) > below)) break;
+    return i;
+}
+
+/* Can a copy of one of the first wanted values be missing and matter? Sets *level to the smallest
+   value of such a group. The group of the last wanted value does not matter when the count is
+   fixed: another copy would have the value that is already there. */
+TWSI_FN int twsi_svd_copies_missing(const twsi_svd *svd, size_t wanted, double *level) {
+    const double near = 8.0 * svd->options.tolerance * sqrt(svd->value[0]);
+    const int counted = wanted == svd->options.top;
+    size_t first, end;
+    int missing = 0;
+    for (first = 0; first < wanted; first = end) {
+        for (end = first + 1; end < svd->done; end++)
+            if (sqrt(svd->value[end - 1]) - sqrt(svd->value[end]) > near) break;
+        if (end - first < svd->directions || (counted && end >= wanted)) continue;
+        *level = svd->value[end - 1];
+        missing = 1;
+    }
+    return missing;
+}
+
+TWSI_FN twsi_svd_verdict twsi_svd_judge(twsi_svd *svd) {
+    const size_t wanted = twsi_svd_wanted(svd);
+    const double below = svd->options.stop_below;
+    double level = 0.0;
+    size_t i;
+    if (svd->done == svd->columns) return TWSI_SVD_STOP;
+    if (svd->done < wanted) return TWSI_SVD_GO_ON;
+    for (i = 0; i < wanted; i++)
+        if (!(svd->error[i] <= twsi_svd_allowed(svd, i))) return TWSI_SVD_GO_ON;
+    if (wanted < svd->options.top) {
+        /* the rest must lie below, and the space must have had time to look */
+        if (svd->passes < 8 && svd->directions == 0) return TWSI_SVD_GO_ON;
+        for (i = wanted; i < svd->done; i++)
+            if (!((svd->value[i] + svd->error[i]) / svd->scale < below * below))
+                return TWSI_SVD_GO_ON;
+    }
+    /* The directions count once they have been at work for a while and nothing unconverged
+       reaches up to the group in question. */
+    if (svd->directions == 0) { /* the first block, which the convergence itself has tried */
+        svd->directions = twsi_min(TWSI_SVD_WIDTH, svd->columns);
+        svd->fresh -= svd->directions;
+    }
+    if (!twsi_svd_copies_missing(svd, wanted, &level)) return TWSI_SVD_STOP;
+    if (svd->fresh == 0) return TWSI_SVD_WIDEN;
+    if (svd->passes < svd->fresh_pass + 6) return TWSI_SVD_GO_ON;
+    for (i = 0; i < svd->done; i++)
+        if (svd->error[i] > twsi_svd_allowed(svd, i) && svd->value[i] + 2.0 * svd->error[i] >= level)
+            return TWSI_SVD_GO_ON;
+    svd->directions += svd->fresh;
+    svd->fresh = 0;
+    return twsi_svd_copies_missing(svd, wanted, &level) ? TWSI_SVD_WIDEN : TWSI_SVD_STOP;
+}
+
+/* How far the worst wanted pair is from its tolerance, as a logarithm; 0 when all are there. */
+TWSI_FN double twsi_svd_distance(const twsi_svd *svd) {
+    const size_t wanted = twsi_min(twsi_svd_wanted(svd), svd->done);
+    double worst = 0.0;
+    size_t i;
+    for (i = 0; i < wanted; i++)
+        if (svd->error[i] > twsi_svd_allowed(svd, i))
+            worst = fmax(worst, log(svd->error[i] / twsi_svd_allowed(svd, i)));
+    return worst;
+}
+
+/* Grows the space until the wanted values have converged. TWS_NOT_CONVERGED is not recorded here:
+   the caller still makes the outputs. */
+TWSI_FN tws_status twsi_svd_iterate(twsi_svd *svd) {
+    size_t check = 2, since = 0, steps = 0;
+    double distance = 0.0;
+    tws_status status;
+    twsi_svd_refill(svd, TWSI_SVD_WIDTH);
+    for (;;) {
+        const int spent = svd->passes + 1 >= svd->options.max_passes;
+        int full;
+        status = twsi_svd_step(svd);
+        if (status != TWS_OK) return status;
+        steps++;
+        full = svd->size > svd->capacity || svd->done == svd->columns;
+        if (spent || full ||
+            (steps >= check && svd->done >= twsi_min(svd->options.top, svd->columns))) {
+            double now, rate;
+            twsi_svd_verdict verdict;
+            status = twsi_svd_ritz(svd, 0);
+            if (status != TWS_OK) return status;
+            verdict = twsi_svd_judge(svd);
+            if (verdict == TWSI_SVD_STOP) return TWS_OK;
+            if (verdict == TWSI_SVD_WIDEN && !spent) {
+                const size_t width = svd->size - svd->done;
+                const size_t more = twsi_min(width, svd->widest - twsi_min(svd->widest, width));
+                if (more == 0 && svd->capacity < svd->columns) return TWS_NOT_CONVERGED;
+                twsi_svd_refill(svd, more);
+            }
+            /* the next look: most of the way to where the present rate of progress leads */
+            now = twsi_svd_distance(svd);
+            rate = since > 0 && distance > now ? (distance - now) / (double)(steps - since) : 0.0;
+            distance = now;
+            since = steps;
+            check = steps + twsi_max(1, steps / 8);
+            if (rate > 0.0)
+                check = steps + (size_t)fmin(fmax(1.0, 0.7 * now / rate), 1.0 + (double)steps / 2);
+        }
+        if (spent) return TWS_NOT_CONVERGED;
+        if (svd->size > svd->capacity) {
+            status = twsi_svd_restart(svd);
+            if (status != TWS_OK) return status;
+            since = 0;
+        }
+    }
+}
+
+/* ---- outputs ---- */
+
+/* dot = u . w over all processes */
+TWSI_FN tws_status twsi_svd_left_dot(twsi_svd *svd, const double *u, const double *w, double *dot) {
+    *dot = 0.0;
+    if (svd->rows > 0)
+        svd->team.kernels->svd_double(u, svd->rows, 1, svd->rows, w, svd->rows, 1, 1.0, dot, 1,
+                                      NULL, 0);
+    return twsi_svd_reduce(svd, dot, 1);
+}
+
+/* Takes out of w the parts along the first count rows of left, twice, and returns its norm. */
+TWSI_FN tws_status twsi_svd_left_clean(twsi_svd *svd, const double *left, size_t count, double *w,
+                                       double *norm) {
+    const size_t m = svd->rows;
+    tws_status status = TWS_OK;
+    int round;
+    for (round = 0; round < 2 && count > 0 && status == TWS_OK; round++) {
+        svd->team.kernels->svd_double(left, m, count, m, w, m, 1, 1.0, svd->error, count, NULL, 0);
+        if (m == 0) memset(svd->error, 0, count * sizeof *svd->error);
+        status = twsi_svd_reduce(svd, svd->error, count);
+        svd->team.kernels->svd_double(left, m, count, m, NULL, 0, 1, -1.0, svd->error, count, w, m);
+    }
+    if (status == TWS_OK) status = twsi_svd_left_dot(svd, w, w, norm);
+    *norm = sqrt(*norm);
+    return status;
+}
+
+/* Turns row k of left, which holds M v_k, into u_k and sets *s = u_k . M v_k. Where nothing is left
+   after cleaning, u_k is a random direction orthogonal to the others, and *made is set. */
+TWSI_FN tws_status twsi_svd_left_vector(twsi_svd *svd, double *left, size_t k, double top,
+                                        double *s, int *made) {
+    double *u = left + k * svd->rows, norm;
+    int tries;
+    tws_status status = twsi_svd_left_clean(svd, left, k, u, &norm);
+    *s = norm;
+    *made = 0;
+    for (tries = 0; status == TWS_OK && tries < 4 && !(norm > 1e-13 * top); tries++) {
+        double size;
+        *s = 0.0;
+        *made = 1;
+        twsi_svd_fill(svd, u, svd->rows);
+        status = twsi_svd_left_dot(svd, u, u, &size);
+        if (status == TWS_OK) status = twsi_svd_left_clean(svd, left, k, u, &norm);
+        if (!(norm > 1e-6 * sqrt(size))) norm = 0.0;
+        if (norm > 0.0) break;
+    }
+    if (status != TWS_OK) return status;
+    twsi_scale_by(u, svd->rows, norm > 0.0 ? 1.0 / norm : 0.0);
+    if (k > 0 && norm > 0.0) { /* once more at unit size, for orthogonality to rounding */
+        status = twsi_svd_left_clean(svd, left, k, u, &norm);
+        twsi_scale_by(u, svd->rows, norm > 0.0 ? 1.0 / norm : 0.0);
+    }
+    return status;
+}
+
+typedef struct twsi_svd_output {
+    double *values, *left, *right, *residuals;
+    double *image; /* M v, top x rows, when left is turned into u */
+    double *back;  /* scale M^T M v, then M^T u: top x columns */
+    double *forth; /* |M v - s u|, top */
+} twsi_svd_output;
+
+TWSI_FN void twsi_swap(double *a, double *b, size_t n) {
+    size_t i;
+    for (i = 0; i < n; i++) {
+        const double x = a[i];
+        a[i] = b[i];
+        b[i] = x;
+    }
+}
+
+/* Cleaning may reorder values that differ by rounding: sorts the triplets. */
+TWSI_FN void twsi_svd_sort(const twsi_svd *svd, const twsi_svd_output *out) {
+    const size_t top = svd->options.top;
+    size_t i, j, best;
+    for (i = 0; i < top; i++) {
+        for (best = i, j = i + 1; j < top; j++)
+            if (out->values[j] > out->values[best]) best = j;
+        if (best == i) continue;
+        twsi_swap(out->values + i, out->values + best, 1);
+        twsi_swap(out->residuals + i, out->residuals + best, 1);
+        twsi_swap(out->left + i * svd->rows, out->left + best * svd->rows, svd->rows);
+        twsi_swap(out->right + i * svd->columns, out->right + best * svd->columns, svd->columns);
+    }
+}
+
+/* Values, vectors and measured residuals from the space. */
+TWSI_FN tws_status twsi_svd_finish(twsi_svd *svd, const twsi_svd_output *out) {
+    const size_t top = svd->options.top, n = svd->columns, m = svd->rows;
+    const size_t known = twsi_min(top, svd->done);
+    double largest = 0.0;
+    size_t i, k;
+    tws_status status = twsi_svd_ritz(svd, 1);
+    if (status != TWS_OK) return status;
+    largest = sqrt(svd->value[0] / svd->scale);
+    twsi_svd_ritz_vectors(svd, known, out->right);
+    for (k = known; k < top; k++) { /* a space cut short: random directions stand in */
+        svd->size = twsi_max(svd->size, svd->done);
+        twsi_svd_fresh(svd, svd->size);
+        memcpy(out->right + k * n, svd->basis + svd->size++ * n, n * sizeof *out->right);
+    }
+    status = twsi_svd_multiply(svd, out->right, top, out->left, out->back);
+    if (status != TWS_OK) return status;
+    memcpy(out->image, out->left, top * m * sizeof *out->left);
+    for (k = 0; k < top && status == TWS_OK; k++) {
+        double *u = out->left + k * m, *image = out->image + k * m, *back = out->back + k * n;
+        double miss = 0.0;
+        int made;
+        status = twsi_svd_left_vector(svd, out->left, k, largest, &out->values[k], &made);
+        for (i = 0; i < m; i++) image[i] -= out->values[k] * u[i];
+        if (status == TWS_OK) status = twsi_svd_left_dot(svd, image, image, &miss);
+        out->forth[k] = sqrt(miss);
+        if (status != TWS_OK) return status;
+        if (made || out->values[k] < 1e-3 * largest || out->forth[k] > 1e-10 * largest)
+            status = twsi_svd_multiply(svd, NULL, 1, u, back);
+        else
+            twsi_scale_by(back, n, 1.0 / out->values[k]);
+        for (i = 0; i < n; i++)
+            back[i] = back[i] / svd->scale - out->values[k] * out->right[k * n + i];
+        out->residuals[k] = fmax(out->forth[k], twsi_norm(svd->team.kernels, back, n));
+    }
+    if (status != TWS_OK) return status;
+    twsi_svd_sort(svd, out);
+    for (k = top; k-- > 0;)
+        out->residuals[k] = out->values[0] > 0.0 ? out->residuals[k] / out->values[0] : 0.0;
+    return TWS_OK;
+}
+
+/* ---- set up ---- */
+
+/* The scale that keeps squares in range: 1 / (largest entry)^2, where entries are double. */
+TWSI_FN tws_status twsi_svd_find_scale(twsi_svd *svd) {
+    double largest = 0.0;
+    tws_status status;
+    svd->scale = 1.0;
+    if (svd->matrix == NULL) {
+        double *x = svd->work;
+        size_t i;
+        twsi_svd_fill(svd, x, svd->columns);
+        if (svd->apply(svd->user, 0, x, svd->product) == TWS_OK) /* a failure shows in a pass */
+            for (i = 0; i < svd->rows; i++) largest = fmax(largest, fabs(svd->product[i]));
+    } else if (sizeof(tws_real) == sizeof(double)) {
+        size_t i, j;
+        for (i = 0; i < svd->rows; i++)
+            for (j = 0; j < svd->columns; j++)
+                largest = fmax(largest, fabs((double)svd->matrix[i * svd->ld + j]));
+    } else {
+        return TWS_OK;
+    }
+    if (!(largest <= DBL_MAX)) largest = 0.0; /* the first pass reports it */
+    largest = sqrt(largest);
+    status = twsi_svd_reduce(svd, &largest, 1);
+    if (largest > 0.0 && largest <= DBL_MAX) {
+        int exponent;
+        frexp(largest, &exponent);
+        exponent = exponent > 250 ? 250 : exponent < -250 ? -250 : exponent;
+        svd->scale = ldexp(1.0, -4 * exponent);
+    }
+    return status;
+}
+
+TWSI_FN tws_status twsi_svd_check(twsi_svd *svd, const double *values) {
+    const tws_svd_options *o = &svd->options;
+    const size_t n = svd->columns;
+    double total = (double)svd->rows;
+    tws_status status;
+    if (values == NULL)
+        return twsi_fail(svd->context, TWS_BAD_ARGUMENT, "values is NULL; it takes top numbers");
+    if (n == 0) return twsi_fail(svd->context, TWS_BAD_ARGUMENT, "columns is 0, must be at least 1");
+    if (svd->rows == 0 && (svd->context == NULL || svd->context->reduce == NULL))
+        return twsi_fail(svd->context, TWS_BAD_ARGUMENT, "rows is 0, must be at least 1");
+    if (svd->matrix != NULL && svd->ld < n)
+        return twsi_fail(svd->context, TWS_BAD_ARGUMENT, "ld is %lu, must be at least columns = %lu",
+                         (unsigned long)svd->ld, (unsigned long)n);
+    if (!(o->tolerance >= 1e-12 && o->tolerance <= 0.1))
+        return twsi_fail(svd->context, TWS_BAD_ARGUMENT,
+                         "options.tolerance is %g, allowed are 1e-12 to 0.1", o->tolerance);
+    if (o->max_passes == 0)
+        return twsi_fail(svd->context, TWS_BAD_ARGUMENT, "options.max_passes is 0, must be positive");
+    if (!(o->stop_below >= 0.0 && o->stop_below <= DBL_MAX))
+        return twsi_fail(svd->context, TWS_BAD_ARGUMENT,
+                         "options.stop_below is %g, must be finite and not negative",
+                         o->stop_below);
+    status = twsi_svd_reduce(svd, &total, 1);
+    if (status != TWS_OK) return status;
+    if (o->top == 0 || o->top > n || (double)o->top > total)
+        return twsi_fail(svd->context, TWS_BAD_ARGUMENT,
+                         "options.top is %lu, allowed are 1 to min(rows, columns) = %.0f",
+                         (unsigned long)o->top, fmin(total, (double)n));
+    if (o->max_basis != 0 && (o->max_basis < o->top || o->max_basis - o->top < 16) &&
+        o->max_basis < n)
+        return twsi_fail(svd->context, TWS_BAD_ARGUMENT,
+                         "options.max_basis is %lu, must be 0 or at least min(columns, top + 16)",
+                         (unsigned long)o->max_basis);
+    return TWS_OK;
+}
+
+/* Sizes of the basis and of the block, and all memory. */
+TWSI_FN tws_status twsi_svd_prepare(twsi_svd *svd, twsi_svd_output *out) {
+    const size_t n = svd->columns, m = svd->rows, top = svd->options.top;
+    const int shared = svd->context != NULL && svd->context->reduce != NULL;
+    twsi_pool *pool = &svd->pool;
+    size_t entries, side, c;
+    c = svd->options.max_basis != 0 ? svd->options.max_basis : top > n / 3 ? n : 3 * top + 320;
+    svd->capacity = c = twsi_min(c, n);
+    /* a basis of the whole space is never restarted, so it needs no room beside the wanted ones */
+    svd->widest = twsi_min(TWSI_SVD_WIDEST, c == n ? n : (c - top) / 4);
+    svd->widest = twsi_max(TWSI_SVD_WIDTH, svd->widest);
+    svd->restart = twsi_min(c, twsi_min(top + twsi_max(16, top / 2),
+                                        twsi_max(top, c - twsi_min(c, 3 * svd->widest))));
+    if (!twsi_multiply(m, svd->matrix != NULL ? svd->ld : n, &entries) ||
+        !twsi_multiply(c + svd->widest, n, &side) || !twsi_multiply(top, twsi_max(m, n), &side))
+        return twsi_fail(svd->context, TWS_TOO_LARGE,
+                         "a matrix of %lu x %lu does not fit in memory", (unsigned long)m,
+                         (unsigned long)n);
+    svd->chunks = twsi_min(TWSI_SVD_CHUNKS, twsi_ceil_div(m * n, TWSI_SVD_PART));
+    svd->chunk_rows = twsi_max(1, twsi_ceil_div(m, twsi_max(1, svd->chunks)));
+    svd->chunks = twsi_ceil_div(m, svd->chunk_rows);
+    (void)shared;
+    if (svd->matrix != NULL)
+        svd->partial = (double *)twsi_take(pool, svd->chunks * TWSI_SVD_GROUP,
+                                           n * sizeof(double));
+    svd->product = (double *)twsi_take(pool, m, TWSI_SVD_GROUP * sizeof(double));
+    svd->basis = (double *)twsi_take(pool, c + svd->widest, n * sizeof(double));
+    svd->work = (double *)twsi_take(pool, svd->widest, n * sizeof(double));
+    svd->spare = (double *)twsi_take(pool, svd->restart, n * sizeof(double));
+    svd->h = (double *)twsi_take(pool, svd->widest, (c + svd->widest) * sizeof(double));
+    svd->sum = (double *)twsi_take(pool, svd->widest, c * sizeof(double));
+    svd->b = (double *)twsi_take(pool, svd->widest, svd->widest * sizeof(double));
+    svd->t = (double *)twsi_take(pool, c, c * sizeof(double));
+    svd->small = (double *)twsi_take(pool, c, c * sizeof(double));
+    svd->z = (double *)twsi_take(pool, c, twsi_max(c, svd->widest) * sizeof(double));
+    svd->value = (double *)twsi_take(pool, c, sizeof(double));
+    svd->error = (double *)twsi_take(pool, twsi_max(c, top), sizeof(double));
+    svd->diagonal = (double *)twsi_take(pool, c, sizeof(double));
+    svd->beside = (double *)twsi_take(pool, c, sizeof(double));
+    svd->reflect = (double *)twsi_take(pool, c, sizeof(double));
+    svd->order = (size_t *)twsi_take(pool, c, sizeof(size_t));
+    if (out->left == NULL) out->left = (double *)twsi_take(pool, m, top * sizeof(double));
+    if (out->right == NULL) out->right = (double *)twsi_take(pool, n, top * sizeof(double));
+    if (out->residuals == NULL) out->residuals = (double *)twsi_take(pool, top, sizeof(double));
+    out->image = (double *)twsi_take(pool, m, top * sizeof(double));
+    out->back = (double *)twsi_take(pool, n, top * sizeof(double));
+    out->forth = (double *)twsi_take(pool, top, sizeof(double));
+    if (pool->status != TWS_OK)
+        return twsi_fail(svd->context, pool->status,
+                         "no memory for a basis of %lu vectors of %lu columns (options.max_basis)",
+                         (unsigned long)c, (unsigned long)n);
+    memset(svd->t, 0, c * c * sizeof *svd->t);
+    return TWS_OK;
+}
+
+/* Both public functions: matrix or apply, the other is NULL. */
+TWSI_FN tws_status twsi_svd_solve(twsi_svd *svd, twsi_svd_output *out, tws_svd_result *result) {
+    tws_status status, ended = TWS_OK;
+    size_t k;
+    status = twsi_svd_prepare(svd, out);
+    if (status == TWS_OK)
+        status = twsi_team_open(&svd->team, svd->context, twsi_max(1, svd->chunks));
+    if (status == TWS_OK) status = twsi_svd_find_scale(svd);
+    if (status == TWS_OK) status = ended = twsi_svd_iterate(svd);
+    if (ended == TWS_NOT_CONVERGED) status = TWS_OK;
+    if (status == TWS_OK) status = twsi_svd_finish(svd, out);
+    twsi_team_close(&svd->team);
+    if (status != TWS_OK) return status;
+    for (k = 0; k < svd->options.top; k++)
+        if (!(out->residuals[k] <= svd->options.tolerance)) break;
+    result->wanted = twsi_svd_wanted(svd);
+    result->converged = k;
+    result->passes = svd->passes;
+    result->products = svd->products;
+    if (ended == TWS_OK && k >= result->wanted) return TWS_OK;
+    return twsi_fail(svd->context, TWS_NOT_CONVERGED,
+                     "%lu of %lu wanted singular values converged to options.tolerance = %g in %lu "
+                     "passes (options.max_passes = %lu)",
+                     (unsigned long)twsi_min(k, result->wanted), (unsigned long)result->wanted,
+                     svd->options.tolerance, (unsigned long)svd->passes,
+                     (unsigned long)svd->options.max_passes);
+}
+
+TWSI_FN tws_status twsi_svd_start(tws_context *context, const tws_svd_options *options,
+                                  const tws_real *matrix, size_t ld, tws_operator apply,
+                                  void *user, size_t rows, size_t columns, double *values,
+                                  double *left, double *right, double *residuals,
+                                  tws_svd_result *result) {
+    twsi_svd svd;
+    twsi_svd_output out;
+    tws_svd_result counts;
+    tws_status status;
+    memset(&svd, 0, sizeof svd);
+    memset(&out, 0, sizeof out);
+    memset(&counts, 0, sizeof counts);
+    svd.context = context;
+    svd.options = options != NULL
+                      ? *options
+                      : tws_default_svd_options(twsi_min(10, twsi_min(rows, columns)));
+    svd.matrix = matrix;
+    svd.ld = ld;
+    svd.apply = apply;
+    svd.user = user;
+    svd.rows = rows;
+    svd.columns = columns;
+    svd.random = svd.options.seed;
+    out.values = values;
+    out.left = left;
+    out.right = right;
+    out.residuals = residuals;
+    status = twsi_svd_check(&svd, values);
+    if (status == TWS_OK) {
+        twsi_pool_open(&svd.pool, context);
+        status = twsi_svd_solve(&svd, &out, &counts);
+        twsi_pool_close(&svd.pool);
+    }
+    if (result != NULL) *result = counts;
+    return status;
+}
+
+TWS_API tws_status tws_svd(tws_context *context, const tws_svd_options *options,
+                           const tws_real *matrix, size_t rows, size_t columns, size_t ld,
+                           double *values, double *left, double *right, double *residuals,
+                           tws_svd_result *result) {
+    if (matrix == NULL)
+        return twsi_fail(context, TWS_BAD_ARGUMENT, "matrix is NULL; it takes rows x columns numbers");
+    return twsi_svd_start(context, options, matrix, ld, NULL, NULL, rows, columns, values, left,
+                          right, residuals, result);
+}
+
+TWS_API tws_status tws_svd_operator(tws_context *context, const tws_svd_options *options,
+                                    tws_operator apply, void *user, size_t rows, size_t columns,
+                                    double *values, double *left, double *right,
+                                    double *residuals, tws_svd_result *result) {
+    if (apply == NULL)
+        return twsi_fail(context, TWS_BAD_ARGUMENT, "apply is NULL; it must multiply by the matrix");
+    return twsi_svd_start(context, options, NULL, 0, apply, user, rows, columns, values, left, right,
+                          residuals, result);
+}
+
+/* ---- all singular values ---- */
+
+#define TWSI_BIDIAGONAL_CHUNKS 16 /* parts of the trailing matrix */
+#define TWSI_BIDIAGONAL_SLAB 16   /* rows updated and multiplied while in cache */
+
+/* One step works on the trailing matrix: rows [k, m), columns [first, n) of a. */
+typedef struct twsi_bidiagonal {
+    twsi_team team;
+    twsi_pool pool;
+    double *a; /* m x n, m >= n */
+    size_t m, n, k, first, chunks;
+    double *u, *y, *x, *w; /* pending update: a -= u y^T + x w^T, indexed as a is */
+    double *v, *partial;   /* next reflection of the columns; chunks x n */
+} twsi_bidiagonal;
+
+TWSI_FN size_t twsi_bidiagonal_part(const twsi_bidiagonal *b, size_t index) {
+    return b->k + (b->m - b->k) * index / b->chunks;
+}
+
+/* Applies the pending update to some rows and adds up a^T v over them. */
+TWSI_FN void twsi_bidiagonal_columns(void *data, size_t index, size_t worker) {
+    twsi_bidiagonal *b = (twsi_bidiagonal *)data;
+    const size_t end = twsi_bidiagonal_part(b, index + 1), f = b->first, width = b->n - f;
+    double *sum = b->partial + index * b->n + f;
+    size_t i, slab;
+    (void)worker;
+    memset(sum, 0, width * sizeof *sum);
+    for (slab = twsi_bidiagonal_part(b, index); slab < end; slab += TWSI_BIDIAGONAL_SLAB) {
+        const size_t stop = twsi_min(end, slab + TWSI_BIDIAGONAL_SLAB);
+        for (i = slab; i < stop && f > 0; i++)
+            b->team.kernels->svd_add2(b->a + i * b->n + f, width, -b->u[i], b->y + f, -b->x[i],
+                                      b->w + f);
+        b->team.kernels->svd_double(b->a + slab * b->n + f, b->n, stop - slab, width, NULL, 0, 1,
+                                    1.0, b->v + slab, b->m, sum, b->n);
+    }
+}
+
+/* x = a w over some rows. */
+TWSI_FN void twsi_bidiagonal_rows(void *data, size_t index, size_t worker) {
+    twsi_bidiagonal *b = (twsi_bidiagonal *)data;
+    const size_t i = twsi_bidiagonal_part(b, index), end = twsi_bidiagonal_part(b, index + 1);
+    (void)worker;
+    if (i < end)
+        b->team.kernels->svd_double(b->a + i * b->n + b->first, b->n, end - i, b->n - b->first,
+                                    b->w + b->first, b->n, 1, 1.0, b->x + i, b->m, NULL, 0);
+}
+
+/* a (m x n, destroyed) to bidiagonal: d on the diagonal, e above it. The update by reflection k is
+   left pending and done in the sweep that needs the matrix next, so a step reads it twice and
+   writes it once. */
+TWSI_FN void twsi_bidiagonalise(twsi_bidiagonal *b, double *d, double *e) {
+    const size_t m = b->m, n = b->n;
+    size_t k, i, j, c;
+    for (k = 0; k < n; k++) {
+        double beta, gamma, dot = 0.0;
+        double *row = b->a + k * n;
+        b->k = k;
+        /* column k with the pending update, and its reflection */
+        for (i = k; i < m; i++) {
+            b->v[i] = b->a[i * n + k];
+            if (k > 0) b->v[i] -= b->u[i] * b->y[k] + b->x[i] * b->w[k];
+        }
+        beta = twsi_reflection(b->v + k, m - k, &d[k]);
+        if (beta == 0.0) b->v[k] = 0.0;
+        if (k + 1 == n) break;
+        /* y = beta a^T v; the first step has nothing pending */
+        b->first = k + 1;
+        b->chunks = twsi_max(1, twsi_min(TWSI_BIDIAGONAL_CHUNKS, (m - k) * (n - k) / 16384));
+        if (k == 0) {
+            memset(b->u, 0, m * sizeof *b->u);
+            memset(b->x, 0, m * sizeof *b->x);
+            memset(b->y, 0, n * sizeof *b->y);
+            memset(b->w, 0, n * sizeof *b->w);
+        }
+        twsi_run(&b->team, b->chunks, twsi_bidiagonal_columns, b);
+        for (j = k + 1; j < n; j++) {
+            double sum = 0.0;
+            for (c = 0; c < b->chunks; c++) sum += b->partial[c * n + j];
+            b->y[j] = beta * sum;
+        }
+        /* row k after that reflection, and its own */
+        for (j = k + 1; j < n; j++) b->w[j] = row[j] - b->v[k] * b->y[j];
+        gamma = twsi_reflection(b->w + k + 1, n - k - 1, &e[k]);
+        if (gamma == 0.0) memset(b->w + k + 1, 0, (n - k - 1) * sizeof *b->w);
+        twsi_run(&b->team, b->chunks, twsi_bidiagonal_rows, b);
+        for (j = k + 1; j < n; j++) dot += b->y[j] * b->w[j];
+        for (i = k; i < m; i++) {
+            b->u[i] = b->v[i];
+            b->x[i] = gamma * (b->x[i] - b->v[i] * dot);
+        }
+    }
+}
+
+/* values of the bidiagonal matrix d, e: the positive half of the 2n tridiagonal eigenvalues. */
+TWSI_FN int twsi_bidiagonal_values(const twsi_kernels *kernels, const double *d, const double *e,
+                                   size_t n, double *diagonal, double *beside, size_t *order,
+                                   double *values) {
+    size_t i;
+    for (i = 0; i < n; i++) {
+        diagonal[2 * i] = diagonal[2 * i + 1] = 0.0;
+        beside[2 * i] = d[i];
+        beside[2 * i + 1] = i + 1 < n ? e[i] : 0.0;
+    }
+    if (!twsi_tridiagonal_values(kernels, diagonal, beside, 2 * n, NULL, 0)) return 0;
+    twsi_order_decreasing(diagonal, order, 2 * n);
+    for (i = 0; i < n; i++) values[i] = fmax(0.0, diagonal[order[i]]);
+    return 1;
+}
+
+TWSI_FN tws_status twsi_singular_values_in(twsi_bidiagonal *b, tws_context *context,
+                                           const tws_real *matrix, size_t rows, size_t columns,
+                                           size_t ld, double *values) {
+    const size_t m = twsi_max(rows, columns), n = twsi_min(rows, columns);
+    twsi_pool *pool = &b->pool;
+    double largest = 0.0, *d, *e, *diagonal, *beside;
+    size_t i, j, *order;
+    int exponent = 0;
+    tws_status status;
+    for (i = 0; i < rows; i++)
+        for (j = 0; j < columns; j++) {
+            const double x = fabs((double)matrix[i * ld + j]);
+            if (!(x <= DBL_MAX))
+                return twsi_fail(context, TWS_NOT_FINITE,
+                                 "matrix contains NaN or infinity in row %lu, column %lu",
+                                 (unsigned long)i, (unsigned long)j);
+            if (x > largest) largest = x;
+        }
+    b->m = m;
+    b->n = n;
+    b->a = (double *)twsi_take(pool, m, n * sizeof(double));
+    b->u = (double *)twsi_take(pool, m, sizeof(double));
+    b->x = (double *)twsi_take(pool, m, sizeof(double));
+    b->v = (double *)twsi_take(pool, m, sizeof(double));
+    b->y = (double *)twsi_take(pool, n, sizeof(double));
+    b->w = (double *)twsi_take(pool, n, sizeof(double));
+    b->partial = (double *)twsi_take(pool, n, TWSI_BIDIAGONAL_CHUNKS * sizeof(double));
+    d = (double *)twsi_take(pool, n, sizeof(double));
+    e = (double *)twsi_take(pool, n, sizeof(double));
+    diagonal = (double *)twsi_take(pool, n, 2 * sizeof(double));
+    beside = (double *)twsi_take(pool, n, 2 * sizeof(double));
+    order = (size_t *)twsi_take(pool, n, 2 * sizeof(size_t));
+    if (pool->status != TWS_OK)
+        return twsi_fail(context, pool->status, "no memory for a double copy of %lu x %lu",
+                         (unsigned long)rows, (unsigned long)columns);
+    status = twsi_team_open(&b->team, context, twsi_max(1, m * n / 65536));
+    if (status != TWS_OK) return status;
+    /* a power of two takes the entries to about 1, so that squares stay in range */
+    if (largest > 0.0) frexp(largest, &exponent);
+    exponent = exponent < -1000 ? -1000 : exponent;
+    for (i = 0; i < rows; i++)
+        for (j = 0; j < columns; j++)
+            b->a[rows >= columns ? i * n + j : j * n + i] =
+                (double)matrix[i * ld + j] * ldexp(1.0, -exponent);
+    twsi_bidiagonalise(b, d, e);
+    if (!twsi_bidiagonal_values(b->team.kernels, d, e, n, diagonal, beside, order, values))
+        return twsi_fail(context, TWS_NOT_CONVERGED, "the QL iteration did not settle");
+    for (i = 0; i < n; i++) values[i] = ldexp(values[i], exponent);
+    return TWS_OK;
+}
+
+TWS_API tws_status tws_singular_values(tws_context *context, const tws_real *matrix, size_t rows,
+                                       size_t columns, size_t ld, double *values) {
+    twsi_bidiagonal b;
+    size_t entries;
+    tws_status status;
+    if (matrix == NULL || values == NULL)
+        return twsi_fail(context, TWS_BAD_ARGUMENT, "%s is NULL",
+                         matrix == NULL ? "matrix" : "values");
+    if (rows == 0 || columns == 0 || twsi_min(rows, columns) > TWSI_SVD_MAX_FULL)
+        return twsi_fail(context, TWS_BAD_ARGUMENT,
+                         "the matrix is %lu x %lu; min(rows, columns) may be 1 to %d",
+                         (unsigned long)rows, (unsigned long)columns, TWSI_SVD_MAX_FULL);
+    if (ld < columns)
+        return twsi_fail(context, TWS_BAD_ARGUMENT, "ld is %lu, must be at least columns = %lu",
+                         (unsigned long)ld, (unsigned long)columns);
+    if (!twsi_multiply(rows, ld, &entries) || entries > SIZE_MAX / sizeof(double))
+        return twsi_fail(context, TWS_TOO_LARGE, "a matrix of %lu x %lu does not fit in memory",
+                         (unsigned long)rows, (unsigned long)columns);
+    memset(&b, 0, sizeof b);
+    twsi_pool_open(&b.pool, context);
+    status = twsi_singular_values_in(&b, context, matrix, rows, columns, ld, values);
+    twsi_team_close(&b.team);
+    twsi_pool_close(&b.pool);
+    return status;
+}
+
+/* ==========================================================================
+ * @@NETWORK: configuration, initial weights, directions, batches
+ *
+ * The data of the experiment (Moniri and Hassani, arXiv 2605.17767, section 2): a student
+ * f_W(x) = s a' sigma(W x), a teacher y = f*(B* x) + noise, Gaussian inputs. Each row of each
+ * matrix comes from its own stream, so that any process can make any part. Sums that normalise
+ * rows run in double in a fixed order: the data are the same bits everywhere.
+ * ========================================================================== */
+
+TWS_API tws_config tws_default_config(void) {
+    tws_config config;
+    memset(&config, 0, sizeof config);
+    config.neurons = 1024;
+    config.inputs = 1024;
+    config.samples = 2048;
+    config.alpha1 = 0.3;
+    config.alpha2 = 0.4;
+    config.scale1 = 1.0;
+    config.scale2 = 1.0;
+    config.activation.kind = TWS_SHIFTED_TANH;
+    config.target.kind = TWS_LINEAR;
+    config.target.directions = 1;
+    config.batches = TWS_REUSE;
+    config.init = TWS_SPHERE;
+    config.output_scale = TWS_MEAN_FIELD;
+    config.seed = 1;
+    config.top = 10;
+    return config;
+}
+
+/* One rule of tws_check: writes the sentence when value is outside [low, high]. */
+TWSI_FN int twsi_out_of_range(const char *name, double value, double low, double high,
+                              const char *allowed, char *message, size_t size) {
+    if (value >= low && value <= high) return 0;
+    if (message != NULL)
+        snprintf(message, size, "%s is %.9g, it must be %s", name, value, allowed);
+    return 1;
+}
+
+TWSI_FN int twsi_bad_sizes(const tws_config *c, char *message, size_t size) {
+    const double most = 2147483648.0;
+    const size_t smaller = twsi_min(c->neurons, c->inputs);
+    const char *allowed = "a whole number from 2 to 2147483648";
+    size_t elements;
+    char range[64];
+    if (twsi_out_of_range("neurons", (double)c->neurons, 2, most, allowed, message, size) ||
+        twsi_out_of_range("inputs", (double)c->inputs, 2, most, allowed, message, size) ||
+        twsi_out_of_range("samples", (double)c->samples, 2, most, allowed, message, size))
+        return 1;
+    if (!twsi_multiply(c->neurons, c->inputs, &elements) || elements > SIZE_MAX / 64 ||
+        !twsi_multiply(c->samples, c->inputs, &elements) || elements > SIZE_MAX / 64 ||
+        !twsi_multiply(c->neurons, c->samples, &elements) || elements > SIZE_MAX / 64) {
+        if (message != NULL)
+            snprintf(message, size,
+                     "neurons %.9g, inputs %.9g and samples %.9g make matrices that this machine "
+                     "cannot address; make them smaller",
+                     (double)c->neurons, (double)c->inputs, (double)c->samples);
+        return 1;
+    }
+    snprintf(range, sizeof range, "from 1 to min(%d, neurons, inputs) = %lu", TWS_MAX_TOP,
+             (unsigned long)twsi_min(TWS_MAX_TOP, smaller));
+    return twsi_out_of_range("top", (double)c->top, 1, (double)twsi_min(TWS_MAX_TOP, smaller),
+                             range, message, size);
+}
+
+TWSI_FN int twsi_bad_functions(const tws_config *c, char *message, size_t size) {
+    const char *what = "activation", *why = twsi_check_activation(&c->activation);
+    if (why == NULL) {
+        what = "target";
+        why = twsi_check_target(&c->target);
+    }
+    if (why == NULL)
+        return twsi_out_of_range("target.directions", (double)c->target.directions, 1,
+                                 (double)c->inputs, "at most inputs", message, size);
+    if (message != NULL) snprintf(message, size, "%s: %s", what, why);
+    return 1;
+}
+
+TWS_API tws_status tws_check(const tws_config *config, char *message, size_t size) {
+    const tws_config *c = config;
+    const double below_half = 0.5 * (1.0 - DBL_EPSILON);
+    const char *alpha = "at least 0 and below 0.5", *scale = "above 0 and at most 1e6";
+    if (size == 0) message = NULL;
+    if (c == NULL) {
+        if (message != NULL) snprintf(message, size, "config is NULL");
+        return TWS_BAD_ARGUMENT;
+    }
+    if (twsi_bad_sizes(c, message, size) ||
+        twsi_out_of_range("alpha1", c->alpha1, 0.0, below_half, alpha, message, size) ||
+        twsi_out_of_range("alpha2", c->alpha2, 0.0, below_half, alpha, message, size) ||
+        twsi_out_of_range("scale1", c->scale1, DBL_MIN, 1e6, scale, message, size) ||
+        twsi_out_of_range("scale2", c->scale2, DBL_MIN, 1e6, scale, message, size) ||
+        twsi_out_of_range("noise", c->noise, 0.0, 1e6, "from 0 to 1e6", message, size) ||
+        twsi_out_of_range("batches", (double)c->batches, 0, 1, "TWS_FRESH or TWS_REUSE", message,
+                          size) ||
+        twsi_out_of_range("init", (double)c->init, 0, 1, "TWS_SPHERE or TWS_GAUSSIAN", message,
+                          size))
+        return TWS_BAD_ARGUMENT;
+    if (!(c->output_scale <= TWS_MEAN_FIELD && c->output_scale >= TWS_MEAN_FIELD) &&
+        twsi_out_of_range("output_scale", c->output_scale, 0.0, 1e6,
+                          "from 0 to 1e6 or TWS_MEAN_FIELD", message, size))
+        return TWS_BAD_ARGUMENT;
+    return twsi_bad_functions(c, message, size) ? TWS_BAD_ARGUMENT : TWS_OK;
+}
+
+/* tws_check with the sentence in the context. */
+TWSI_FN tws_status twsi_check_config(tws_context *context, const tws_config *config) {
+    char message[200];
+    const tws_status status = tws_check(config, message, sizeof message);
+    return status == TWS_OK ? TWS_OK : twsi_fail(context, status, "%s", message);
+}
+
+TWS_API double tws_output_scale(const tws_config *config) {
+    return config->output_scale < 0.0 ? 1.0 / sqrt((double)config->neurons) : config->output_scale;
+}
+
+TWS_API double tws_step_size(const tws_config *config, int step) {
+    const double alpha = step == 1 ? config->alpha1 : config->alpha2;
+    const double scale = step == 1 ? config->scale1 : step == 2 ? config->scale2 : 0.0;
+    return scale * pow((double)config->neurons, alpha);
+}
+
+/* ---- sums in a fixed order ---- */
+
+#define TWSI_SUM_LANES 8
+
+/* Inner product in double: eight partial sums, added pairwise, whatever the machine. */
+TWSI_FN double twsi_dot(const tws_real *x, const tws_real *y, size_t count) {
+    double sum[TWSI_SUM_LANES] = {0, 0, 0, 0, 0, 0, 0, 0};
+    size_t i, lane;
+    for (i = 0; i + TWSI_SUM_LANES <= count; i += TWSI_SUM_LANES)
+        for (lane = 0; lane < TWSI_SUM_LANES; lane++)
+            sum[lane] += (double)x[i + lane] * (double)y[i + lane];
+    for (lane = 0; i < count; i++, lane++) sum[lane] += (double)x[i] * (double)y[i];
+    return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
+}
+
+TWSI_FN void twsi_scale(tws_real *x, double factor, size_t count) {
+    size_t i;
+    for (i = 0; i < count; i++) x[i] = (tws_real)((double)x[i] * factor);
+}
+
+/* ---- initial weights ---- */
+
+typedef struct twsi_weights_job {
+    size_t rows, columns;
+    double factor; /* gaussian: every row times this; 0: to the unit sphere */
+    tws_real *weights;
+} twsi_weights_job;
+
+TWSI_FN void twsi_weights_task(void *data, size_t index, size_t worker) {
+    const twsi_weights_job *job = (const twsi_weights_job *)data;
+    const size_t end = twsi_min(job->rows, (index + 1) * TWSI_ROW_GROUP);
+    size_t i;
+    (void)worker;
+    for (i = index * TWSI_ROW_GROUP; i < end; i++) {
+        tws_real *row = job->weights + i * job->columns;
+        const double factor =
+            job->factor > 0.0 ? job->factor : 1.0 / sqrt(twsi_dot(row, row, job->columns));
+        twsi_scale(row, factor, job->columns);
+    }
+}
+
+TWSI_FN void twsi_make_weights(twsi_team *team, const tws_config *config, size_t first,
+                               size_t count, tws_real *weights) {
+    twsi_weights_job job;
+    job.rows = count;
+    job.columns = config->inputs;
+    job.factor = config->init == TWS_GAUSSIAN ? 1.0 / sqrt((double)config->inputs) : 0.0;
+    job.weights = weights;
+    twsi_random_matrix(team, config->seed, TWS_FOR_WEIGHTS, first, count, config->inputs, weights,
+                       config->inputs);
+    twsi_run(team, twsi_ceil_div(count, TWSI_ROW_GROUP), twsi_weights_task, &job);
+}
+
+TWSI_FN tws_status twsi_check_rows(tws_context *context, const tws_config *config, size_t first,
+                                   size_t count) {
+    const tws_status status = twsi_check_config(context, config);
+    if (status != TWS_OK) return status;
+    if (first > config->neurons || count > config->neurons - first)
+        return twsi_fail(context, TWS_BAD_ARGUMENT,
+                         "rows %lu and on, %lu of them, are asked for, neurons is %lu",
+                         (unsigned long)first, (unsigned long)count,
+                         (unsigned long)config->neurons);
+    return TWS_OK;
+}
+
+TWS_API tws_status tws_make_weights(tws_context *context, const tws_config *config, size_t first,
+                                    size_t count, tws_real *weights) {
+    twsi_team team;
+    tws_status status = twsi_check_rows(context, config, first, count);
+    if (status != TWS_OK) return status;
+    if (weights == NULL) return twsi_fail(context, TWS_BAD_ARGUMENT, "weights is NULL");
+    status = twsi_team_open(&team, context, twsi_ceil_div(count, TWSI_ROW_GROUP));
+    if (status == TWS_OK) twsi_make_weights(&team, config, first, count, weights);
+    twsi_team_close(&team);
+    return status;
+}
+
+/* ---- readout and directions ---- */
+
+TWSI_FN void twsi_make_readout(const twsi_team *team, const tws_config *config, size_t first,
+                               size_t count, tws_real *readout) {
+    const double factor = 1.0 / sqrt((double)config->neurons);
+    uint32_t state[4][TWS_RANDOM_LANES];
+    size_t i;
+    for (i = 0; i < count; i++) {
+        /* one stream per block of normals, so that any neuron's readout can be made alone */
+        const size_t block = (first + i) / TWSI_NORMAL_BLOCK, place = (first + i) % TWSI_NORMAL_BLOCK;
+        tws_real normals[TWSI_NORMAL_BLOCK];
+        twsi_random_seed(state, config->seed, TWS_FOR_READOUT, block);
+        team->kernels->normals(state, normals, 1);
+        readout[i] = (tws_real)((double)normals[place] * factor);
+    }
+}
+
+TWS_API tws_status tws_make_readout(tws_context *context, const tws_config *config, size_t first,
+                                    size_t count, tws_real *readout) {
+    twsi_team team;
+    tws_status status = twsi_check_rows(context, config, first, count);
+    if (status != TWS_OK) return status;
+    if (readout == NULL) return twsi_fail(context, TWS_BAD_ARGUMENT, "readout is NULL");
+    status = twsi_team_open(&team, context, 1);
+    if (status == TWS_OK) twsi_make_readout(&team, config, first, count, readout);
+    twsi_team_close(&team);
+    return status;
+}
+
+/* Gram and Schmidt, each row twice: once is not enough when rows are nearly parallel. */
+TWSI_FN void twsi_orthonormalise(tws_real *rows, size_t count, size_t columns) {
+    size_t i, j, k, pass;
+    for (i = 0; i < count; i++) {
+        tws_real *row = rows + i * columns;
+        for (pass = 0; pass < 2; pass++) {
+            for (j = 0; j < i; j++) {
+                const tws_real *other = rows + j * columns;
+                const double overlap = twsi_dot(row, other, columns);
+                for (k = 0; k < columns; k++)
+                    row[k] = (tws_real)((double)row[k] - overlap * (double)other[k]);
+            }
+            twsi_scale(row, 1.0 / sqrt(twsi_dot(row, row, columns)), columns);
+        }
+    }
+}
+
+TWSI_FN void twsi_make_directions(twsi_team *team, const tws_config *config,
+                                  tws_real *directions) {
+    twsi_random_matrix(team, config->seed, TWS_FOR_DIRECTIONS, 0, config->target.directions,
+                       config->inputs, directions, config->inputs);
+    twsi_orthonormalise(directions, config->target.directions, config->inputs);
+}
+
+TWS_API tws_status tws_make_directions(tws_context *context, const tws_config *config,
+                                       tws_real *directions) {
+    twsi_team team;
+    tws_status status = twsi_check_config(context, config);
+    if (status != TWS_OK) return status;
+    if (directions == NULL) return twsi_fail(context, TWS_BAD_ARGUMENT, "directions is NULL");
+    status = twsi_team_open(&team, context, 1);
+    if (status == TWS_OK) twsi_make_directions(&team, config, directions);
+    twsi_team_close(&team);
+    return status;
+}
+
+/* ---- batches ---- */
+
+typedef struct twsi_labels_job {
+    const twsi_kernels *kernels;
+    const tws_config *config;
+    const tws_real *directions, *inputs;
+    uint32_t purpose;
+    tws_real *labels;
+} twsi_labels_job;
+
+/* The labels of one block of normals' worth of samples; block b of the noise is stream b. */
+TWSI_FN void twsi_labels_task(void *data, size_t index, size_t worker) {
+    const twsi_labels_job *job = (const twsi_labels_job *)data;
+    const tws_config *c = job->config;
+    const size_t start = index * TWSI_NORMAL_BLOCK;
+    const size_t end = twsi_min(c->samples, start + TWSI_NORMAL_BLOCK);
+    uint32_t state[4][TWS_RANDOM_LANES];
+    tws_real noise[TWSI_NORMAL_BLOCK];
+    size_t j, l;
+    (void)worker;
+    twsi_random_seed(state, c->seed, job->purpose, index);
+    job->kernels->normals(state, noise, 1);
+    for (j = start; j < end; j++) {
+        const tws_real *x = job->inputs + j * c->inputs;
+        double u[TWS_MAX_DIRECTIONS];
+        for (l = 0; l < c->target.directions; l++)
+            u[l] = twsi_dot(x, job->directions + l * c->inputs, c->inputs);
+        job->labels[j] = (tws_real)(tws_target_value(&c->target, u) +
+                                    c->noise * (double)noise[j - start]);
+    }
+}
+
+/* Index of the first number that is NaN or infinite, or count. */
+TWSI_FN size_t twsi_find_not_finite(const tws_real *x, size_t count) {
+    size_t i;
+    for (i = 0; i < count; i++)
+        if (!(x[i] - x[i] <= 0)) break;
+    return i;
+}
+
+TWSI_FN tws_status twsi_make_batch(twsi_team *team, const tws_config *config,
+                                   const tws_real *directions, size_t number, tws_real *inputs,
+                                   tws_real *labels) {
+    const uint32_t batch = (uint32_t)number * TWS_BATCH_STRIDE;
+    twsi_labels_job job;
+    size_t bad;
+    job.kernels = team->kernels;
+    job.config = config;
+    job.directions = directions;
+    job.inputs = inputs;
+    job.purpose = TWS_FOR_NOISE + batch;
+    job.labels = labels;
+    twsi_random_matrix(team, config->seed, TWS_FOR_INPUTS + batch, 0, config->samples,
+                       config->inputs, inputs, config->inputs);
+    twsi_run(team, twsi_ceil_div(config->samples, TWSI_NORMAL_BLOCK), twsi_labels_task, &job);
+    bad = twsi_find_not_finite(labels, config->samples);
+    if (bad < config->samples)
+        return twsi_fail(team->context, TWS_NOT_FINITE,
+                         "label %lu is not finite: the target must be finite everywhere",
+                         (unsigned long)bad);
+    return TWS_OK;
+}
+
+TWS_API tws_status tws_make_batch(tws_context *context, const tws_config *config,
+                                  const tws_real *directions, size_t number, tws_real *inputs,
+                                  tws_real *labels) {
+    twsi_team team;
+    tws_status status = twsi_check_config(context, config);
+    if (status != TWS_OK) return status;
+    if (directions == NULL || inputs == NULL || labels == NULL)
+        return twsi_fail(context, TWS_BAD_ARGUMENT, "%s is NULL",
+                         directions == NULL ? "directions" : inputs == NULL ? "inputs" : "labels");
+    if (number >= (size_t)1 << 23)
+        return twsi_fail(context, TWS_BAD_ARGUMENT, "number is %lu, it must be below 8388608",
+                         (unsigned long)number);
+    status = twsi_team_open(&team, context, twsi_ceil_div(config->samples, TWSI_ROW_GROUP));
+    if (status == TWS_OK)
+        status = twsi_make_batch(&team, config, directions, number, inputs, labels);
+    twsi_team_close(&team);
+    return status;
+}
+
+/* ==========================================================================
+ * @@STEPS: forward pass, loss, gradient, step
+ *
+ * The samples are taken block by block, as many as the memory budget allows, so that the N x n
+ * matrix of pre-activations never exists whole. For one block of b samples:
+ *   H = W Xb'                        (N x b, matrix product)
+ *   f = s a' sigma(H), H <- sigma'(H) (one sweep while a piece of H is in cache)
+ *   r = y - f, Xr = diag(r / n) Xb   (b x d)
+ *   G <- G + H Xr                    (N x d, matrix product)
+ * and at the end row i of G is multiplied by a_i: the same G as (1/n) [(a r') o sigma'(H)] X, with
+ * the two outer factors taken out of the product.
+ * ========================================================================== */
+
+#define TWSI_SWEEP_COLUMNS 128 /* one piece of the sweep: 32 rows of it stay in the first cache */
+#define TWSI_SWEEP_ROWS 32     /* rows summed in tws_real before they are added in double */
+#define TWSI_BLOCK_SAMPLES 2048 /* beyond this a longer block no longer speeds up the product */
+#define TWSI_DEFAULT_BUDGET ((size_t)256 << 20)
+
+typedef struct twsi_step {
+    twsi_team *team;
+    const tws_network *network;
+    const tws_batch *batch;
+    size_t block;    /* samples per block */
+    tws_real *h;     /* count x block */
+    tws_real *scaled; /* block x inputs */
+    double *output;  /* block */
+    twsi_gemm_buffers buffers;
+    int with_slopes;
+    /* the block in work */
+    size_t start, samples;
+} twsi_step;
+
+/* ---- arguments ---- */
+
+typedef struct twsi_finite_job {
+    const twsi_kernels *kernels;
+    const tws_real *x;
+    size_t count;
+    int *flags;
+} twsi_finite_job;
+
+#define TWSI_FINITE_CHUNK ((size_t)1 << 16)
+#define TWSI_FINITE_TASKS 64
+
+/* Task t looks at chunks t, t + 64, ... */
+TWSI_FN void twsi_finite_task(void *data, size_t index, size_t worker) {
+    const twsi_finite_job *job = (const twsi_finite_job *)data;
+    size_t start;
+    (void)worker;
+    job->flags[index] = 1;
+    for (start = index * TWSI_FINITE_CHUNK; start < job->count;
+         start += TWSI_FINITE_TASKS * TWSI_FINITE_CHUNK)
+        if (!job->kernels->all_finite(job->x + start,
+                                      twsi_min(TWSI_FINITE_CHUNK, job->count - start)))
+            job->flags[index] = 0;
+}
+
+TWSI_FN tws_status twsi_require_finite(twsi_team *team, const char *name, const tws_real *x,
+                                       size_t count) {
+    int flags[TWSI_FINITE_TASKS];
+    const size_t tasks = twsi_min(TWSI_FINITE_TASKS, twsi_ceil_div(count, TWSI_FINITE_CHUNK));
+    twsi_finite_job job;
+    size_t t;
+    job.kernels = team->kernels;
+    job.x = x;
+    job.count = count;
+    job.flags = flags;
+    twsi_run(team, tasks, twsi_finite_task, &job);
+    for (t = 0; t < tasks; t++)
+        if (!flags[t])
+            return twsi_fail(team->context, TWS_NOT_FINITE,
+                             "%s[%lu] is NaN or infinite, every entry must be finite", name,
+                             (unsigned long)twsi_find_not_finite(x, count));
+    return TWS_OK;
+}
+
+TWSI_FN tws_status twsi_check_network(tws_context *context, const tws_network *network,
+                                      const tws_batch *batch, int labels) {
+    const char *missing, *why;
+    tws_status status;
+    if (network == NULL || batch == NULL)
+        return twsi_fail(context, TWS_BAD_ARGUMENT, "%s is NULL",
+                         network == NULL ? "network" : "batch");
+    if (network->count == 0 || network->inputs == 0 || batch->samples == 0)
+        return twsi_fail(context, TWS_BAD_ARGUMENT,
+                         "count is %lu, inputs is %lu, samples is %lu, each must be at least 1",
+                         (unsigned long)network->count, (unsigned long)network->inputs,
+                         (unsigned long)batch->samples);
+    missing = network->weights == NULL     ? "network.weights"
+              : network->readout == NULL   ? "network.readout"
+              : batch->inputs == NULL      ? "batch.inputs"
+              : labels && batch->labels == NULL ? "batch.labels"
+                                                : NULL;
+    if (missing != NULL) return twsi_fail(context, TWS_BAD_ARGUMENT, "%s is NULL", missing);
+    if (!(network->output_scale >= 0.0 && network->output_scale <= DBL_MAX))
+        return twsi_fail(context, TWS_BAD_ARGUMENT,
+                         "network.output_scale is %.9g, it must be finite and at least 0",
+                         network->output_scale);
+    why = twsi_check_activation(&network->activation);
+    if (why != NULL)
+        return twsi_fail(context, TWS_BAD_ARGUMENT, "network.activation: %s", why);
+    status = twsi_check_matrix(context, "network.weights", network->weights, network->count,
+                               network->inputs, network->inputs);
+    if (status != TWS_OK) return status;
+    return twsi_check_matrix(context, "batch.inputs", batch->inputs, batch->samples,
+                             network->inputs, network->inputs);
+}
+
+TWSI_FN tws_status twsi_check_numbers(twsi_team *team, const tws_network *network,
+                                      const tws_batch *batch, int labels) {
+    tws_status status = twsi_require_finite(team, "network.weights", network->weights,
+                                            network->count * network->inputs);
+    if (status == TWS_OK)
+        status = twsi_require_finite(team, "network.readout", network->readout, network->count);
+    if (status == TWS_OK)
+        status = twsi_require_finite(team, "batch.inputs", batch->inputs,
+                                     batch->samples * network->inputs);
+    if (status == TWS_OK && labels)
+        status = twsi_require_finite(team, "batch.labels", batch->labels, batch->samples);
+    return status;
+}
+
+/* ---- one block ---- */
+
+/* Blocks of equal length, a whole number of sweep pieces, within the budget where it allows one. */
+TWSI_FN size_t twsi_block_samples(const tws_context *context, size_t count, size_t inputs,
+                                  size_t samples) {
+    const size_t budget = context != NULL && context->memory_budget > 0 ? context->memory_budget
+                                                                        : TWSI_DEFAULT_BUDGET;
+    const size_t fit = budget / sizeof(tws_real) / (count + inputs);
+    const size_t most = twsi_max(TWSI_SWEEP_COLUMNS, twsi_min(TWSI_BLOCK_SAMPLES, fit));
+    const size_t even = twsi_ceil_div(samples, twsi_ceil_div(samples, most));
+    return twsi_min(samples, twsi_ceil_div(even, TWSI_SWEEP_COLUMNS) * TWSI_SWEEP_COLUMNS);
+}
+
+TWSI_FN tws_status twsi_step_prepare(twsi_step *step, twsi_team *team, twsi_pool *pool,
+                                     const tws_network *network, const tws_batch *batch,
+                                     int with_slopes) {
+    step->team = team;
+    step->network = network;
+    step->batch = batch;
+    step->with_slopes = with_slopes;
+    step->block = twsi_block_samples(team->context, network->count, network->inputs, batch->samples);
+    step->h = (tws_real *)twsi_take(pool, network->count, step->block * sizeof(tws_real));
+    step->output = (double *)twsi_take(pool, step->block, sizeof(double));
+    step->scaled = with_slopes ? (tws_real *)twsi_take(pool, step->block,
+                                                       network->inputs * sizeof(tws_real))
+                               : NULL;
+    step->buffers = twsi_gemm_prepare(team, pool, network->count,
+                                      twsi_max(step->block, with_slopes ? network->inputs : 1),
+                                      twsi_max(step->block, network->inputs));
+    if (pool->status != TWS_OK)
+        return twsi_fail(team->context, pool->status,
+                         "no memory for a block of %lu samples; set context.memory_budget lower",
+                         (unsigned long)step->block);
+    return TWS_OK;
+}
+
+/* One piece of the columns of H: output += a' sigma(H), then H <- sigma'(H) where wanted. */
+TWSI_FN void twsi_sweep_task(void *data, size_t index, size_t worker) {
+    const twsi_step *step = (const twsi_step *)data;
+    const twsi_kernels *kernels = step->team->kernels;
+    const tws_network *network = step->network;
+    const size_t column = index * TWSI_SWEEP_COLUMNS;
+    const size_t width = twsi_min(TWSI_SWEEP_COLUMNS, step->samples - column);
+    const int with_values = network->output_scale > 0.0;
+    tws_real value[TWSI_SWEEP_COLUMNS], sum[TWSI_SWEEP_COLUMNS];
+    double *output = step->output + column;
+    size_t first, i, j;
+    (void)worker;
+    for (j = 0; j < width; j++) output[j] = 0.0;
+    for (first = 0; first < network->count; first += TWSI_SWEEP_ROWS) {
+        const size_t end = twsi_min(network->count, first + TWSI_SWEEP_ROWS);
+        for (j = 0; j < width; j++) sum[j] = 0;
+        for (i = first; i < end; i++) {
+            tws_real *h = step->h + i * step->samples + column;
+            kernels->activate(&network->activation, h, with_values ? value : NULL,
+                              step->with_slopes ? h : NULL, width);
+            if (with_values) kernels->axpy(sum, network->readout[i], value, width);
+        }
+        for (j = 0; j < width; j++) output[j] += (double)sum[j];
+    }
+}
+
+/* Pre-activations, outputs and slopes of samples start .. start + samples - 1. */
+TWSI_FN tws_status twsi_step_block(twsi_step *step, size_t start, size_t samples) {
+    const tws_network *network = step->network;
+    const tws_context *context = step->team->context;
+    size_t j;
+    step->start = start;
+    step->samples = samples;
+    twsi_gemm_with(step->team, &step->buffers, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, network->count,
+                   samples, network->inputs, 1, network->weights, network->inputs,
+                   step->batch->inputs + start * network->inputs, network->inputs, 0, step->h,
+                   samples);
+    twsi_run(step->team, twsi_ceil_div(samples, TWSI_SWEEP_COLUMNS), twsi_sweep_task, step);
+    if (context != NULL && context->reduce != NULL && network->output_scale > 0.0 &&
+        context->reduce(context->reduce_user, step->output, samples) != 0)
+        return twsi_fail(step->team->context, TWS_CALLBACK_FAILED,
+                         "context.reduce failed on the outputs of %lu samples",
+                         (unsigned long)samples);
+    for (j = 0; j < samples; j++) {
+        step->output[j] *= network->output_scale;
+        if (!(step->output[j] - step->output[j] <= 0.0))
+            return twsi_fail(step->team->context, TWS_NOT_FINITE,
+                             "the output for sample %lu is not finite: the pre-activations are "
+                             "too large for the activation",
+                             (unsigned long)(start + j));
+    }
+    return TWS_OK;
+}
+
+/* Adds to the loss of the block in work, and leaves the residuals in output. */
+TWSI_FN double twsi_residuals(twsi_step *step) {
+    double sum = 0.0;
+    size_t j;
+    for (j = 0; j < step->samples; j++) {
+        const double residual = (double)step->batch->labels[step->start + j] - step->output[j];
+        step->output[j] = residual;
+        sum += residual * residual;
+    }
+    return sum / (2.0 * (double)step->batch->samples);
+}
+
+/* ---- gradient ---- */
+
+TWSI_FN void twsi_scaled_task(void *data, size_t index, size_t worker) {
+    const twsi_step *step = (const twsi_step *)data;
+    const size_t inputs = step->network->inputs;
+    const size_t end = twsi_min(step->samples, (index + 1) * TWSI_ROW_GROUP);
+    size_t j;
+    (void)worker;
+    for (j = index * TWSI_ROW_GROUP; j < end; j++)
+        step->team->kernels->scaled_copy(
+            step->scaled + j * inputs,
+            (tws_real)(step->output[j] / (double)step->batch->samples),
+            step->batch->inputs + (step->start + j) * inputs, inputs);
+}
+
+typedef struct twsi_readout_rows_job {
+    const twsi_kernels *kernels;
+    const tws_real *readout, *from;
+    double eta;
+    tws_real *to;
+    size_t rows, columns;
+} twsi_readout_rows_job;
+
+/* to_i = a_i to_i, or to_i += eta a_i from_i */
+TWSI_FN void twsi_readout_rows_task(void *data, size_t index, size_t worker) {
+    const twsi_readout_rows_job *job = (const twsi_readout_rows_job *)data;
+    const size_t end = twsi_min(job->rows, (index + 1) * TWSI_ROW_GROUP);
+    size_t i;
+    (void)worker;
+    for (i = index * TWSI_ROW_GROUP; i < end; i++) {
+        tws_real *to = job->to + i * job->columns;
+        if (job->from == NULL)
+            job->kernels->scaled_copy(to, job->readout[i], to, job->columns);
+        else
+            job->kernels->axpy(to, (tws_real)(job->eta * (double)job->readout[i]),
+                               job->from + i * job->columns, job->columns);
+    }
+}
+
+TWSI_FN void twsi_readout_rows(twsi_team *team, const tws_network *network, const tws_real *from,
+                       double eta, tws_real *to) {
+    twsi_readout_rows_job job;
+    job.kernels = team->kernels;
+    job.readout = network->readout;
+    job.from = from;
+    job.eta = eta;
+    job.to = to;
+    job.rows = network->count;
+    job.columns = network->inputs;
+    twsi_run(team, twsi_ceil_div(job.rows, TWSI_ROW_GROUP), twsi_readout_rows_task, &job);
+}
+
+/* G without the factors a_i of its rows, and the loss. */
+TWSI_FN tws_status twsi_bare_gradient(twsi_team *team, const tws_network *network,
+                                      const tws_batch *batch, tws_real *gradient, double *loss) {
+    const size_t inputs = network->inputs;
+    double total = 0.0;
+    twsi_pool pool;
+    twsi_step step;
+    tws_status status;
+    size_t start;
+    twsi_pool_open(&pool, team->context);
+    status = twsi_step_prepare(&step, team, &pool, network, batch, 1);
+    for (start = 0; status == TWS_OK && start < batch->samples; start += step.block) {
+        status = twsi_step_block(&step, start, twsi_min(step.block, batch->samples - start));
+        if (status != TWS_OK) break;
+        total += twsi_residuals(&step);
+        twsi_run(team, twsi_ceil_div(step.samples, TWSI_ROW_GROUP), twsi_scaled_task, &step);
+        twsi_gemm_with(team, &step.buffers, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, network->count,
+                       inputs, step.samples, 1, step.h, step.samples, step.scaled, inputs,
+                       start == 0 ? 0 : 1, gradient, inputs);
+    }
+    if (status == TWS_OK && loss != NULL) *loss = total;
+    twsi_pool_close(&pool);
+    return status;
+}
+
+/* Only the outputs; loss or output may be NULL. */
+TWSI_FN tws_status twsi_outputs(twsi_team *team, const tws_network *network,
+                                const tws_batch *batch, double *output, double *loss) {
+    double total = 0.0;
+    twsi_pool pool;
+    twsi_step step;
+    tws_status status;
+    size_t start;
+    twsi_pool_open(&pool, team->context);
+    status = twsi_step_prepare(&step, team, &pool, network, batch, 0);
+    for (start = 0; status == TWS_OK && start < batch->samples; start += step.block) {
+        status = twsi_step_block(&step, start, twsi_min(step.block, batch->samples - start));
+        if (status != TWS_OK) break;
+        if (output != NULL) memcpy(output + start, step.output, step.samples * sizeof(double));
+        if (loss != NULL) total += twsi_residuals(&step);
+    }
+    if (status == TWS_OK && loss != NULL) *loss = total;
+    twsi_pool_close(&pool);
+    return status;
+}
+
+/* ---- public ---- */
+
+/* Below about a million operations the workers cost more than they bring. */
+TWSI_FN size_t twsi_step_workers(const tws_network *network, const tws_batch *batch) {
+    const double operations =
+        (double)network->count * (double)network->inputs * (double)batch->samples;
+    return operations < 1e6 ? 1 : TWSI_MAX_THREADS;
+}
+
+TWSI_FN tws_status twsi_public_outputs(tws_context *context, const tws_network *network,
+                                       const tws_batch *batch, double *output, double *loss) {
+    twsi_team team;
+    tws_status status = twsi_check_network(context, network, batch, loss != NULL);
+    if (status != TWS_OK) return status;
+    status = twsi_team_open(&team, context, twsi_step_workers(network, batch));
+    if (status == TWS_OK) status = twsi_check_numbers(&team, network, batch, loss != NULL);
+    if (status == TWS_OK) status = twsi_outputs(&team, network, batch, output, loss);
+    twsi_team_close(&team);
+    return status;
+}
+
+TWS_API tws_status tws_forward(tws_context *context, const tws_network *network,
+                               const tws_batch *batch, double *output) {
+    if (output == NULL) return twsi_fail(context, TWS_BAD_ARGUMENT, "output is NULL");
+    return twsi_public_outputs(context, network, batch, output, NULL);
+}
+
+TWS_API tws_status tws_loss(tws_context *context, const tws_network *network,
+                            const tws_batch *batch, double *loss) {
+    if (loss == NULL) return twsi_fail(context, TWS_BAD_ARGUMENT, "loss is NULL");
+    return twsi_public_outputs(context, network, batch, NULL, loss);
+}
+
+TWS_API tws_status tws_gradient(tws_context *context, const tws_network *network,
+                                const tws_batch *batch, tws_real *gradient, double *loss) {
+    twsi_team team;
+    tws_status status = twsi_check_network(context, network, batch, 1);
+    if (status != TWS_OK) return status;
+    if (gradient == NULL) return twsi_fail(context, TWS_BAD_ARGUMENT, "gradient is NULL");
+    status = twsi_team_open(&team, context, twsi_step_workers(network, batch));
+    if (status == TWS_OK) status = twsi_check_numbers(&team, network, batch, 1);
+    if (status == TWS_OK) status = twsi_bare_gradient(&team, network, batch, gradient, loss);
+    if (status == TWS_OK) twsi_readout_rows(&team, network, NULL, 0.0, gradient);
+    twsi_team_close(&team);
+    return status;
+}
+
+TWS_API tws_status tws_step(tws_context *context, const tws_network *network,
+                            const tws_batch *batch, double eta, tws_real *weights, double *loss) {
+    twsi_team team;
+    twsi_pool pool;
+    tws_real *gradient;
+    tws_status status = twsi_check_network(context, network, batch, 1);
+    if (status != TWS_OK) return status;
+    if (weights == NULL || weights != network->weights)
+        return twsi_fail(context, TWS_BAD_ARGUMENT,
+                         "weights must be the array that network.weights points to");
+    if (!(eta - eta <= 0.0))
+        return twsi_fail(context, TWS_BAD_ARGUMENT, "eta is %.9g, it must be finite", eta);
+    status = twsi_team_open(&team, context, twsi_step_workers(network, batch));
+    twsi_pool_open(&pool, context);
+    if (status == TWS_OK) status = twsi_check_numbers(&team, network, batch, 1);
+    if (status == TWS_OK) {
+        gradient = (tws_real *)twsi_take(&pool, network->count, network->inputs * sizeof(tws_real));
+        status = gradient != NULL ? twsi_bare_gradient(&team, network, batch, gradient, loss)
+                                  : twsi_fail(context, pool.status, "no memory for the gradient");
+        if (status == TWS_OK) twsi_readout_rows(&team, network, gradient, eta, weights);
+    }
+    twsi_pool_close(&pool);
+    twsi_team_close(&team);
+    return status;
+}
+
+/* ==========================================================================
+ * @@SPECTRUM: alignments, the edge of the bulk, outliers
+ *
+ * Which singular values stand out? The rows of W_t are, to leading order, Gaussian with a variance
+ * of their own each, on top of the spikes. The edge of such a bulk follows from the variances alone
+ * (Silverstein and Choi 1995), and these are measured: |w_i|^2 minus what the outliers carry. Which
+ * values are outliers must be known for that, so the count starts from all top values and is
+ * corrected until it stands still.
+ * ========================================================================== */
+
+TWS_API double tws_bulk_edge(double neurons, double inputs) { return 1.0 + sqrt(neurons / inputs); }
+
+TWS_API double tws_edge_scale(double neurons, double inputs) {
+    const double left = sqrt(neurons), right = sqrt(inputs);
+    return (left + right) * cbrt(1.0 / left + 1.0 / right) /
+           (2.0 * inputs * tws_bulk_edge(neurons, inputs));
+}
+
+typedef struct twsi_rows_spectrum {
+    tws_context *context;
+    size_t count;         /* rows held here */
+    double rows, inputs;  /* N, d */
+    const double *square; /* squared length of each row */
+    double *variance;     /* S_i */
+} twsi_rows_spectrum;
+
+TWSI_FN tws_status twsi_reduce(tws_context *context, double *values, size_t count,
+                               const char *what) {
+    if (context == NULL || context->reduce == NULL) return TWS_OK;
+    if (context->reduce(context->reduce_user, values, count) == 0) return TWS_OK;
+    return twsi_fail(context, TWS_CALLBACK_FAILED, "context.reduce failed on the %s", what);
+}
+
+/* x(t), infinite beyond the pole of any row. */
+TWSI_FN tws_status twsi_edge_curve(const twsi_rows_spectrum *rows, double t, double *x) {
+    double sums[2] = {0.0, 0.0};
+    tws_status status;
+    size_t i;
+    for (i = 0; i < rows->count; i++) {
+        const double rest = 1.0 - rows->variance[i] * t;
+        if (rest > 0.0)
+            sums[0] += rows->variance[i] / rest;
+        else
+            sums[1] += 1.0;
+    }
+    status = twsi_reduce(rows->context, sums, 2, "variances of the rows");
+    *x = sums[1] > 0.5 ? HUGE_VAL : 1.0 / t + sums[0] / rows->inputs;
+    return status;
+}
+
+/* The edge by golden section: x(t) falls, then rises, and is infinite beyond. */
+TWSI_FN tws_status twsi_find_edge(const twsi_rows_spectrum *rows, double *edge) {
+    const double golden = 0.6180339887498949;
+    double mean = 0.0, low = 0.0, high, t1, t2, x1 = 0.0, x2 = 0.0;
+    tws_status status;
+    size_t i;
+    int turn;
+    for (i = 0; i < rows->count; i++) mean += rows->variance[i];
+    status = twsi_reduce(rows->context, &mean, 1, "variances of the rows");
+    mean /= rows->rows;
+    *edge = 0.0;
+    if (status != TWS_OK || !(mean > DBL_MIN)) return status;
+    high = 1.0 / mean;
+    t1 = high - golden * (high - low);
+    t2 = low + golden * (high - low);
+    status = twsi_edge_curve(rows, t1, &x1);
+    if (status == TWS_OK) status = twsi_edge_curve(rows, t2, &x2);
+    for (turn = 0; status == TWS_OK && turn < 48; turn++) {
+        if (x1 <= x2) {
+            high = t2;
+            t2 = t1;
+            x2 = x1;
+            t1 = high - golden * (high - low);
+            status = twsi_edge_curve(rows, t1, &x1);
+        } else {
+            low = t1;
+            t1 = t2;
+            x1 = x2;
+            t2 = low + golden * (high - low);
+            status = twsi_edge_curve(rows, t2, &x2);
+        }
+    }
+    *edge = sqrt(x1 < x2 ? x1 : x2);
+    return status;
+}
+
+/* S_i without the first removed triplets. */
+TWSI_FN void twsi_row_variances(twsi_rows_spectrum *rows, const double *left,
+                                const tws_spectrum *spectrum, size_t removed) {
+    size_t i, k;
+    for (i = 0; i < rows->count; i++) rows->variance[i] = rows->square[i];
+    for (k = 0; k < removed; k++) {
+        const double s2 = spectrum->singular_values[k] * spectrum->singular_values[k];
+        const double *u = left + k * rows->count;
+        for (i = 0; i < rows->count; i++) rows->variance[i] -= s2 * u[i] * u[i];
+    }
+    for (i = 0; i < rows->count; i++)
+        if (!(rows->variance[i] > 0.0)) rows->variance[i] = 0.0;
+}
+
+/* Takes the sampling noise out of the measured variances: d squares give each a relative variance
+   of 2/d, which would pass for a spread of the S_i and push the edge outwards. As that variance is
+   itself known to sqrt(2/N) only, three times as much is taken out with it. */
+TWSI_FN tws_status twsi_shrink_variances(twsi_rows_spectrum *rows) {
+    double sums[2] = {0.0, 0.0}, mean, spread, noise, keep;
+    tws_status status;
+    size_t i;
+    for (i = 0; i < rows->count; i++) {
+        sums[0] += rows->variance[i];
+        sums[1] += rows->variance[i] * rows->variance[i];
+    }
+    status = twsi_reduce(rows->context, sums, 2, "variances of the rows");
+    mean = sums[0] / rows->rows;
+    spread = sums[1] / rows->rows - mean * mean;
+    noise = 2.0 / rows->inputs * (1.0 + 3.0 * sqrt(2.0 / rows->rows)) * (sums[1] / rows->rows);
+    keep = spread > noise ? 1.0 - noise / spread : 0.0;
+    for (i = 0; i < rows->count; i++)
+        rows->variance[i] = mean + sqrt(keep) * (rows->variance[i] - mean);
+    return status;
+}
+
+TWS_API void tws_count_outliers(tws_spectrum *spectrum, double edge) {
+    double captured = 0.0;
+    size_t k = 0;
+    if (edge > spectrum->edge) spectrum->edge = edge;
+    while (k < spectrum->top && spectrum->singular_values[k] > spectrum->edge + spectrum->margin) {
+        captured += spectrum->alignments[k] * spectrum->alignments[k];
+        k++;
+    }
+    spectrum->outliers = k;
+    spectrum->captured = sqrt(captured);
+}
+
+/* Edge, margin and count, each from the others until the count stands still. */
+TWSI_FN tws_status twsi_settle_edge(twsi_rows_spectrum *rows, const double *left,
+                                       tws_spectrum *spectrum) {
+    size_t removed = spectrum->top, turn;
+    for (turn = 0; turn < 8; turn++) {
+        tws_status status;
+        twsi_row_variances(rows, left, spectrum, removed);
+        status = twsi_shrink_variances(rows);
+        if (status == TWS_OK) status = twsi_find_edge(rows, &spectrum->row_edge);
+        spectrum->edge = spectrum->row_edge;
+        if (status != TWS_OK) return status;
+        spectrum->margin = 3.0 * tws_edge_scale(rows->rows, rows->inputs) * spectrum->edge /
+                           tws_bulk_edge(rows->rows, rows->inputs);
+        tws_count_outliers(spectrum, 0.0);
+        if (spectrum->outliers == removed) break;
+        removed = spectrum->outliers;
+    }
+    return TWS_OK;
+}
+
+/* Inner product of a singular vector with a vector of the network. */
+TWSI_FN double twsi_overlap(const double *vector, const tws_real *x, size_t count) {
+    double sum = 0.0;
+    size_t i;
+    for (i = 0; i < count; i++) sum += vector[i] * (double)x[i];
+    return sum;
+}
+
+/* |<u_k, a>| / |a| for every k; the sums run over all processes. */
+TWSI_FN tws_status twsi_readout_alignments(tws_context *context, const double *left,
+                                           const tws_real *readout, size_t count,
+                                           tws_spectrum *spectrum) {
+    double sums[TWS_MAX_TOP + 1];
+    tws_status status;
+    size_t k;
+    for (k = 0; k < spectrum->top; k++) sums[k] = twsi_overlap(left + k * count, readout, count);
+    sums[spectrum->top] = twsi_dot(readout, readout, count);
+    status = twsi_reduce(context, sums, spectrum->top + 1, "overlaps with the readout");
+    if (status == TWS_OK && sums[spectrum->top] > 0.0)
+        for (k = 0; k < spectrum->top; k++)
+            spectrum->readout_alignments[k] = fabs(sums[k]) / sqrt(sums[spectrum->top]);
+    return status;
+}
+
+TWSI_FN void twsi_alignments(const double *right, const tws_real *directions, size_t p,
+                             size_t inputs, tws_spectrum *spectrum) {
+    size_t k, l;
+    for (k = 0; k < spectrum->top; k++) {
+        double sum = 0.0;
+        for (l = 0; l < p; l++) {
+            const double overlap =
+                twsi_overlap(right + k * inputs, directions + l * inputs, inputs);
+            sum += overlap * overlap;
+        }
+        spectrum->alignments[k] = sqrt(sum);
+    }
+}
+
+/* From the triplets to everything else. */
+TWSI_FN tws_status twsi_describe(tws_context *context, twsi_pool *pool, const tws_real *weights,
+                                 size_t count, size_t inputs, const tws_real *readout,
+                                 const tws_real *directions, size_t p, const double *left,
+                                 const double *right, tws_spectrum *spectrum) {
+    double *square = (double *)twsi_take(pool, count, sizeof(double));
+    twsi_rows_spectrum rows;
+    tws_status status;
+    size_t i;
+    rows.context = context;
+    rows.count = count;
+    rows.rows = (double)count;
+    rows.inputs = (double)inputs;
+    rows.square = square;
+    rows.variance = (double *)twsi_take(pool, count, sizeof(double));
+    if (pool->status != TWS_OK)
+        return twsi_fail(context, pool->status, "no memory for the variances of the rows");
+    for (i = 0; i < count; i++)
+        square[i] = twsi_dot(weights + i * inputs, weights + i * inputs, inputs);
+    status = twsi_reduce(context, &rows.rows, 1, "number of neurons");
+    if (directions != NULL) twsi_alignments(right, directions, p, inputs, spectrum);
+    if (status == TWS_OK) status = twsi_settle_edge(&rows, left, spectrum);
+    if (status == TWS_OK && readout != NULL)
+        status = twsi_readout_alignments(context, left, readout, count, spectrum);
+    return status;
+}
+
+TWS_API tws_status tws_measure(tws_context *context, const tws_real *weights, size_t count,
+                               size_t inputs, const tws_real *readout, const tws_real *directions,
+                               size_t p, size_t top, uint64_t seed, tws_spectrum *spectrum) {
+    tws_status status = twsi_check_matrix(context, "weights", weights, count, inputs, inputs);
+    tws_svd_options options;
+    tws_svd_result result;
+    double *left, *right;
+    twsi_pool pool;
+    if (status != TWS_OK) return status;
+    if (spectrum == NULL) return twsi_fail(context, TWS_BAD_ARGUMENT, "spectrum is NULL");
+    if (count == 0 || inputs == 0 || top == 0 || top > TWS_MAX_TOP || top > inputs)
+        return twsi_fail(context, TWS_BAD_ARGUMENT,
+                         "top is %lu, it must be from 1 to min(%d, neurons, inputs)",
+                         (unsigned long)top, TWS_MAX_TOP);
+    if (directions != NULL && p > TWS_MAX_DIRECTIONS)
+        return twsi_fail(context, TWS_BAD_ARGUMENT, "p is %lu, it must be at most %d",
+                         (unsigned long)p, TWS_MAX_DIRECTIONS);
+    memset(spectrum, 0, sizeof *spectrum);
+    spectrum->top = top;
+    options = tws_default_svd_options(top);
+    options.seed = seed;
+    twsi_pool_open(&pool, context);
+    left = (double *)twsi_take(&pool, top, count * sizeof(double));
+    right = (double *)twsi_take(&pool, top, inputs * sizeof(double));
+    if (pool.status != TWS_OK) {
+        status = twsi_fail(context, pool.status, "no memory for the singular vectors");
+    } else {
+        status = tws_svd(context, &options, weights, count, inputs, inputs,
+                         spectrum->singular_values, left, right, spectrum->residuals, &result);
+        spectrum->passes = result.passes;
+    }
+    if (status == TWS_OK || status == TWS_NOT_CONVERGED) {
+        const tws_status described = twsi_describe(context, &pool, weights, count, inputs, readout,
+                                                   directions, p, left, right, spectrum);
+        if (described != TWS_OK) status = described;
+    }
+    twsi_pool_close(&pool);
+    return status;
+}
+
+/* ==========================================================================
+ * @@THEORY: the spectrum before it is simulated
+ *
+ * Fix the output weight a_i = A / sqrt N of one neuron. With z = w_i . x_j and g standard normal,
+ * its pre-activation on sample j after step one is
+ *     h = z + e [ own_j sigma'(z) + c_1 s_j + 2 c_2 m z + tau g ],    e = eta_1 A / sqrt N:
+ * own_j = (d/n) y_j is the sample's own part of the gradient (reused batch only), s_j the part of
+ * the other samples along the spike, m = E y, tau their noise. So row i of W_2 is a Gaussian vector
+ * whose mean A v(A) / sqrt N and variance S(A) are averages over z, g and the samples, at every A.
+ * No power of e is expanded, which is what makes the numbers right at the N that one can have.
+ *
+ * Given the rows, W_2 is a matrix of independent Gaussian rows with means in a space of few
+ * directions (the target's, and those of v(A)). Its bulk and outliers follow from one number t:
+ *     s^2 = 1/t + c E[S / (1 - S t)]            (c = N/d; the least value over t is the edge)
+ *     outlier: an eigenvalue of T(t) = s t E[m (A^2 nu nu^T + c D)] passes 1, m = 1 / (s (1 - S t)),
+ * nu(A) the coordinates of v(A), D(A) the excess of the rows' variance on those directions, plus a
+ * correction because the network's output ties the rows together (twsi_feedback).
+ *
+ * The model and the limit: Moniri and Hassani, arXiv 2605.17767, and 2310.07891. Outliers of
+ * low-rank perturbations: Benaych-Georges and Nadakuditi 2012. Leave-one-out with the own part:
+ * the Onsager term of Bayati and Montanari 2011. The rest is derived in the same manner.
+ * ========================================================================== */
+
+#define TWSI_HALF_NODES 14                   /* A-nodes on each side of 0: 4 digits with 10 */
+#define TWSI_NODES (2 * TWSI_HALF_NODES)
+#define TWSI_Z_NODES 48                      /* most nodes in z */
+#define TWSI_G_NODES 12                      /* most nodes in g */
+#define TWSI_WIDE_NODES 40                   /* nodes of a one-dimensional Gaussian average */
+#define TWSI_LEG_NODES 20                    /* Legendre nodes per panel where ReLU is split */
+#define TWSI_BASIS 24                        /* directions: 8 of the target, 8 means, 8 samples */
+#define TWSI_PACKED (TWSI_BASIS * (TWSI_BASIS + 1) / 2)
+#define TWSI_MEANS 8                         /* directions kept of span v(A) */
+#define TWSI_POLY 6                          /* polynomials of A that carry the feedback */
+#define TWSI_BINS 160                        /* of the law of the samples' noise */
+#define TWSI_EXACT_ATOMS 4000                /* up to this N every neuron is an atom */
+#define TWSI_HEAVY 4                         /* heaviest samples in the surrogate's basis */
+#define TWSI_SAMPLE_BLOCK 128                /* samples of one task */
+
+/* ---- small dense algebra: row-major n x n, n at most TWSI_NODES ---- */
+
+/* Eigenvalues (decreasing) and, as columns of vectors, eigenvectors of symmetric a, which is
+   destroyed. Cyclic Jacobi: no case is hard, and small eigenvalues of graded matrices come out. */
+TWSI_FN void twsi_eigen(size_t n, double *a, double *values, double *vectors) {
+    size_t i, j, k, sweep;
+    for (i = 0; i < n; i++)
+        for (j = 0; j < n; j++) vectors[i * n + j] = i == j;
+    for (sweep = 0; sweep < 40; sweep++) {
+        int rotated = 0;
+        for (i = 0; i + 1 < n; i++) {
+            for (j = i + 1; j < n; j++) {
+                double p = a[i * n + j], ai = a[i * n + i], aj = a[j * n + j], theta, t, c, s;
+                if (fabs(p) <= 1e-17 * sqrt(fabs(ai) * fabs(aj)) || fabs(p) < 1e-300) continue;
+                rotated = 1;
+                theta = (aj - ai) / (2 * p);
+                t = (theta < 0 ? -1.0 : 1.0) / (fabs(theta) + sqrt(1 + theta * theta));
+                c = 1 / sqrt(1 + t * t);
+                s = t * c;
+                for (k = 0; k < n; k++) {
+                    double x = a[k * n + i], y = a[k * n + j];
+                    a[k * n + i] = c * x - s * y;
+                    a[k * n + j] = s * x + c * y;
+                }
+                for (k = 0; k < n; k++) {
+                    double x = a[i * n + k], y = a[j * n + k];
+                    a[i * n + k] = c * x - s * y;
+                    a[j * n + k] = s * x + c * y;
+                }
+                for (k = 0; k < n; k++) {
+                    double x = vectors[k * n + i], y = vectors[k * n + j];
+                    vectors[k * n + i] = c * x - s * y;
+                    vectors[k * n + j] = s * x + c * y;
+                }
+                a[i * n + j] = a[j * n + i] = 0;
+            }
+        }
+        if (!rotated) break;
+    }
+    for (i = 0; i < n; i++) values[i] = a[i * n + i];
+    for (i = 0; i + 1 < n; i++) {
+        size_t best = i;
+        double swap;
+        for (j = i + 1; j < n; j++)
+            if (values[j] > values[best]) best = j;
+        if (best == i) continue;
+        swap = values[i], values[i] = values[best], values[best] = swap;
+        for (k = 0; k < n; k++) {
+            swap = vectors[k * n + i];
+            vectors[k * n + i] = vectors[k * n + best];
+            vectors[k * n + best] = swap;
+        }
+    }
+}
+
+/* Solves a x = b for columns right-hand sides (b is n x columns), both overwritten; pivots in the
+   column. A singular a leaves huge values, never a division by zero. */
+TWSI_FN void twsi_solve(size_t n, double *a, double *b, size_t columns) {
+    size_t i, j, k;
+    for (k = 0; k < n; k++) {
+        size_t best = k;
+        double pivot;
+        for (i = k + 1; i < n; i++)
+            if (fabs(a[i * n + k]) > fabs(a[best * n + k])) best = i;
+        if (best != k) {
+            for (j = 0; j < n; j++) {
+                double swap = a[k * n + j];
+                a[k * n + j] = a[best * n + j];
+                a[best * n + j] = swap;
+            }
+            for (j = 0; j < columns; j++) {
+                double swap = b[k * columns + j];
+                b[k * columns + j] = b[best * columns + j];
+                b[best * columns + j] = swap;
+            }
+        }
+        pivot = a[k * n + k];
+        if (fabs(pivot) < 1e-200) pivot = 1e-200;
+        for (i = 0; i < n; i++) {
+            double factor = a[i * n + k] / pivot;
+            if (i == k || factor == 0) continue;
+            for (j = k; j < n; j++) a[i * n + j] -= factor * a[k * n + j];
+            for (j = 0; j < columns; j++) b[i * columns + j] -= factor * b[k * columns + j];
+        }
+        a[k * n + k] = pivot;
+    }
+    for (i = 0; i < n; i++)
+        for (j = 0; j < columns; j++) b[i * columns + j] /= a[i * n + i];
+}
+
+/* Place of (i, j), j <= i, in a packed lower triangle. */
+TWSI_FN size_t twsi_packed(size_t i, size_t j) { return i * (i + 1) / 2 + j; }
+
+/* ---- quadrature ---- */
+
+/* The squared off-diagonal entries of the Jacobi matrix of Hermite (1) or Legendre (0). */
+TWSI_FN double twsi_rule_step(int hermite, size_t k) {
+    double x = (double)k;
+    return hermite ? x : x * x / (4 * x * x - 1);
+}
+
+/* Gauss rule of n nodes for N(0,1) or for the mean over [-1, 1]. The nodes are the eigenvalues of
+   the Jacobi matrix, found one by one from sign counts: no starting guess, no failure. Weights from
+   the orthonormal polynomials, which keeps the tiny ones accurate. */
+TWSI_FN void twsi_gauss_rule(int hermite, size_t n, double *nodes, double *weights) {
+    size_t i, k, step;
+    for (i = 0; i < n; i++) {
+        double low = hermite ? -2 * sqrt((double)n) : -1, high = -low, x, sum = 1, p0 = 0, p1 = 1;
+        for (step = 0; step < 80; step++) {
+            double pivot, middle = 0.5 * (low + high);
+            size_t below = 0;
+            pivot = -middle;
+            for (k = 0;;) {
+                if (pivot < 0) below++;
+                if (++k == n) break;
+                if (fabs(pivot) < 1e-280) pivot = 1e-280;
+                pivot = -middle - twsi_rule_step(hermite, k) / pivot;
+            }
+            if (below > i) high = middle;
+            else low = middle;
+        }
+        x = 0.5 * (low + high);
+        for (k = 1; k < n; k++) {
+            double next = (x * p1 - sqrt(twsi_rule_step(hermite, k - 1)) * p0) /
+                          sqrt(twsi_rule_step(hermite, k));
+            p0 = p1;
+            p1 = next;
+            sum += p1 * p1;
+        }
+        nodes[i] = x;
+        weights[i] = 1 / sum;
+    }
+}
+
+/* x >= 0 with P(z > x) = q, 0 < q <= 1/2. Newton on log P, which is nearly a parabola. */
+TWSI_FN double twsi_normal_tail(double q) {
+    double t = sqrt(-2 * log(q));
+    double x = t - (2.515517 + t * (0.802853 + t * 0.010328)) /
+                       (1 + t * (1.432788 + t * (0.189269 + t * 0.001308)));
+    int step;
+    for (step = 0; step < 5; step++) {
+        double p = twsi_normal_below(-x);
+        x += p / twsi_normal_density(x) * log(p / q);
+    }
+    return x > 0 ? x : 0;
+}
+
+/* Equally spaced nodes for N(0,1) on [-7, 7]. For a function with poles at distance a from the axis
+   the error is exp(-2 pi a / spacing), far below that of a Gauss-Hermite rule of as many nodes. */
+TWSI_FN void twsi_even_rule(size_t n, double *nodes, double *weights) {
+    double sum = 0;
+    size_t i;
+    for (i = 0; i < n; i++) {
+        nodes[i] = 7 * (2 * (double)i / ((double)n - 1) - 1);
+        sum += weights[i] = exp(-0.5 * nodes[i] * nodes[i]);
+    }
+    for (i = 0; i < n; i++) weights[i] /= sum;
+}
+
+/* The quantile of the i-th of n equal masses, antisymmetric in i to the last bit. */
+TWSI_FN double twsi_normal_atom(size_t i, size_t n) {
+    size_t mirror = n - 1 - i;
+    if (i == mirror) return 0;
+    if (i < mirror) return -twsi_normal_tail(((double)i + 0.5) / (double)n);
+    return twsi_normal_tail(((double)mirror + 0.5) / (double)n);
+}
+
+/* ---- the student's constants ---- */
+
+typedef struct twsi_student {
+    const tws_activation *activation;
+    int kinked; /* ReLU: half-lines apart, closed forms in g */
+    size_t z_count, g_count;
+    double z[TWSI_Z_NODES], z_weight[TWSI_Z_NODES], z_value[TWSI_Z_NODES], z_slope[TWSI_Z_NODES];
+    double g[TWSI_G_NODES], g_weight[TWSI_G_NODES];
+    double wide[TWSI_WIDE_NODES], wide_weight[TWSI_WIDE_NODES];
+    double leg[TWSI_LEG_NODES], leg_weight[TWSI_LEG_NODES];
+    double c0, c1, c2, variance, covariance; /* Var sigma', Cov(sigma, sigma') */
+} twsi_student;
+
+/* E[f(z) p(z)]-like sums over [-10, 10] in twenty panels of 12 nodes, cut at every integer. */
+#define TWSI_FINE_PANELS 20
+#define TWSI_FINE_NODES 12
+
+TWSI_FN double twsi_fine_node(const double *nodes, size_t panel, size_t i) {
+    return (double)panel - 0.5 * TWSI_FINE_PANELS + 0.5 + 0.5 * nodes[i];
+}
+
+/* Fills c_k, k < count, and the fine sums; 0 if the activation is not finite. */
+TWSI_FN int twsi_hermite_sums(const tws_activation *activation, double *c, size_t count,
+                              double *slope_mean, double *slope_square, double *product) {
+    double nodes[TWSI_FINE_NODES], weights[TWSI_FINE_NODES];
+    size_t panel, i, k;
+    int finite = 1;
+    twsi_gauss_rule(0, TWSI_FINE_NODES, nodes, weights);
+    for (k = 0; k < count; k++) c[k] = 0;
+    *slope_mean = *slope_square = *product = 0;
+    for (panel = 0; panel < TWSI_FINE_PANELS; panel++) {
+        for (i = 0; i < TWSI_FINE_NODES; i++) {
+            double z = twsi_fine_node(nodes, panel, i);
+            double w = weights[i] * twsi_normal_density(z);
+            double f = tws_activation_value(activation, z), q = tws_activation_slope(activation, z);
+            double h0 = 0, h1 = 1; /* He_(k-1) / sqrt((k-1)!)..., kept as He_k / k! */
+            if (!(fabs(f) < 1e100 && fabs(q) < 1e100)) finite = 0;
+            for (k = 0; k < count; k++) {
+                double next = (z * h1 - h0) / (double)(k + 1);
+                c[k] += w * f * h1;
+                h0 = h1;
+                h1 = next;
+            }
+            *slope_mean += w * q;
+            *slope_square += w * q * q;
+            *product += w * f * q;
+        }
+    }
+    return finite;
+}
+
+/* z_count Gauss-Hermite nodes (even = 0) or equally spaced ones, which a kinked custom activation
+   gets in any case. */
+TWSI_FN void twsi_student_open(twsi_student *student, const tws_activation *activation, int even,
+                               size_t z_count, size_t g_count) {
+    double c[3], mean, square, product;
+    size_t i;
+    student->activation = activation;
+    student->kinked = activation->kind == TWS_RELU;
+    student->z_count = activation->kind == TWS_CUSTOM_ACTIVATION ? TWSI_Z_NODES : z_count;
+    even = even || activation->kind == TWS_CUSTOM_ACTIVATION;
+    student->g_count = g_count;
+    if (even) twsi_even_rule(student->z_count, student->z, student->z_weight);
+    else twsi_gauss_rule(1, student->z_count, student->z, student->z_weight);
+    twsi_gauss_rule(1, g_count, student->g, student->g_weight);
+    twsi_even_rule(TWSI_WIDE_NODES, student->wide, student->wide_weight);
+    twsi_gauss_rule(0, TWSI_LEG_NODES, student->leg, student->leg_weight);
+    for (i = 0; i < student->z_count; i++) {
+        student->z_value[i] = tws_activation_value(activation, student->z[i]);
+        student->z_slope[i] = tws_activation_slope(activation, student->z[i]);
+    }
+    twsi_hermite_sums(activation, c, 3, &mean, &square, &product);
+    student->c0 = c[0];
+    student->c1 = mean;
+    student->c2 = c[2];
+    student->variance = square - mean * mean > 0 ? square - mean * mean : 0;
+    student->covariance = product - c[0] * mean;
+}
+
+/* sigma(x) and sigma'(x) together: most of the time of a prediction is spent here, and where the two
+   share a function one call does for both. */
+TWSI_FN void twsi_pair(const tws_activation *activation, double x, double *value, double *slope) {
+    double t;
+    switch (activation->kind) {
+    case TWS_TANH:
+    case TWS_SHIFTED_TANH:
+        t = tanh(activation->kind == TWS_TANH ? x : x + 0.7);
+        *value = t;
+        *slope = 1 - t * t;
+        return;
+    case TWS_SIGMOID:
+    case TWS_SHIFTED_SIGMOID:
+        t = 1 / (1 + exp(-(activation->kind == TWS_SIGMOID ? x : x + 1)));
+        *value = t;
+        *slope = t * (1 - t);
+        return;
+    case TWS_SOFTPLUS:
+        t = exp(-fabs(x));
+        *value = (x > 0 ? x : 0) + log1p(t);
+        *slope = (x > 0 ? 1 : t) / (1 + t);
+        return;
+    case TWS_SILU:
+        t = 1 / (1 + exp(-x));
+        *value = x * t;
+        *slope = t + x * t * (1 - t);
+        return;
+    case TWS_GELU:
+        t = twsi_normal_below(x);
+        *value = x * t;
+        *slope = t + x * twsi_normal_density(x);
+        return;
+    case TWS_HERMITE: {
+        double before = 0, now = 1, next, f = 0, q = 0; /* He_(k-1), He_k */
+        int k;
+        for (k = 0; k <= TWS_MAX_DEGREE; k++) {
+            f += activation->hermite[k] * now;
+            q += activation->hermite[k] * k * before;
+            next = x * now - k * before;
+            before = now;
+            now = next;
+        }
+        *value = f;
+        *slope = q;
+        return;
+    }
+    default:
+        *value = tws_activation_value(activation, x);
+        *slope = tws_activation_slope(activation, x);
+    }
+}
+
+/* ---- averages over z and g of one sample at one A ---- */
+
+enum {
+    TWSI_PSI, /* E sigma'(h) */
+    TWSI_PZ,  /* E z sigma'(h) */
+    TWSI_P2,  /* E sigma'(h)^2 */
+    TWSI_PC,  /* E sigma'(z) sigma'(h) */
+    TWSI_PH,  /* E sigma(h) */
+    TWSI_FZ,  /* E z sigma(h) */
+    TWSI_FC,  /* E sigma'(z) sigma(h) */
+    TWSI_FH,  /* E sigma(h) sigma'(h) */
+    TWSI_F0,  /* E sigma(z) sigma'(h) */
+    TWSI_AVERAGES
+};
+
+/* h = z + e [own sigma'(z) + c_1 s + drift z + tau g]. */
+typedef struct twsi_point {
+    double e, own, s, drift, tau;
+} twsi_point;
+
+/* Without an own part h is Gaussian: averages in one dimension. PC, FC and F0 stay 0, as they are
+   used on a reused batch alone. */
+TWSI_FN void twsi_average_gaussian(const twsi_student *student, const twsi_point *at, double *out) {
+    double linear = 1 + at->drift * at->e, noise = at->e * at->tau;
+    double mean = at->e * student->c1 * at->s, width = sqrt(linear * linear + noise * noise);
+    double curve = 0; /* E sigma''(h) by parts */
+    size_t i;
+    if (width < 1e-100) width = 1e-100;
+    if (student->kinked) {
+        double x = mean / width, below = twsi_normal_below(x), density = twsi_normal_density(x);
+        out[TWSI_PSI] = out[TWSI_P2] = below;
+        out[TWSI_PH] = out[TWSI_FH] = mean * below + width * density;
+        curve = density / width;
+    } else {
+        for (i = 0; i < TWSI_WIDE_NODES; i++) {
+            double w = student->wide_weight[i], f, q;
+            twsi_pair(student->activation, mean + width * student->wide[i], &f, &q);
+            out[TWSI_PSI] += w * q;
+            out[TWSI_P2] += w * q * q;
+            out[TWSI_PH] += w * f;
+            out[TWSI_FH] += w * f * q;
+            curve += w * q * student->wide[i] / width;
+        }
+    }
+    out[TWSI_PZ] = linear * curve;
+    out[TWSI_FZ] = linear * out[TWSI_PSI];
+}
+
+/* ReLU with an own part: sigma'(z) is 0 or 1 on a half-line, so h is linear in z there and the
+   average over g is closed; three panels in z, the middle one around the place where h changes
+   sign. */
+TWSI_FN void twsi_average_relu(const twsi_student *student, const twsi_point *at, double *out) {
+    double linear = 1 + at->drift * at->e, noise = fabs(at->e * at->tau);
+    double steep = fabs(linear) < 1e-100 ? 1e-100 : linear;
+    int side, panel;
+    size_t i;
+    if (noise < 1e-100) noise = 1e-100;
+    for (side = 0; side < 2; side++) {
+        double slope = side, cut[4], base = at->e * (at->own * slope + student->c1 * at->s);
+        cut[0] = side ? 0 : -8;
+        cut[3] = side ? 8 : 0;
+        cut[1] = fmin(fmax(-base / steep - 5 * noise / fabs(steep), cut[0]), cut[3]);
+        cut[2] = fmin(fmax(-base / steep + 5 * noise / fabs(steep), cut[0]), cut[3]);
+        for (panel = 0; panel < 3; panel++) {
+            double middle = 0.5 * (cut[panel] + cut[panel + 1]);
+            double half = 0.5 * (cut[panel + 1] - cut[panel]);
+            if (half <= 0) continue;
+            for (i = 0; i < TWSI_LEG_NODES; i++) {
+                double z = middle + half * student->leg[i], h = linear * z + base;
+                double w = 2 * half * student->leg_weight[i] * twsi_normal_density(z);
+                double below = twsi_normal_below(h / noise);
+                double value = h * below + noise * twsi_normal_density(h / noise);
+                out[TWSI_PSI] += w * below;
+                out[TWSI_PZ] += w * z * below;
+                out[TWSI_P2] += w * below;
+                out[TWSI_PC] += w * slope * below;
+                out[TWSI_PH] += w * value;
+                out[TWSI_FZ] += w * z * value;
+                out[TWSI_FC] += w * slope * value;
+                out[TWSI_FH] += w * value;
+                out[TWSI_F0] += w * slope * z * below;
+            }
+        }
+    }
+}
+
+TWSI_FN void twsi_average_smooth(const twsi_student *student, const twsi_point *at, double *out) {
+    double linear = 1 + at->drift * at->e, noise = at->e * at->tau;
+    size_t i, k, g_count = noise == 0 ? 1 : student->g_count;
+    for (i = 0; i < student->z_count; i++) {
+        double z = student->z[i], slope = student->z_slope[i], w = student->z_weight[i];
+        double base = linear * z + at->e * (at->own * slope + student->c1 * at->s);
+        double q1 = 0, q2 = 0, f1 = 0, fq = 0;
+        for (k = 0; k < g_count; k++) {
+            double v = noise == 0 ? 1 : student->g_weight[k], f, q;
+            twsi_pair(student->activation, noise == 0 ? base : base + noise * student->g[k], &f, &q);
+            q1 += v * q;
+            q2 += v * q * q;
+            f1 += v * f;
+            fq += v * f * q;
+        }
+        out[TWSI_PSI] += w * q1;
+        out[TWSI_PZ] += w * z * q1;
+        out[TWSI_P2] += w * q2;
+        out[TWSI_PC] += w * slope * q1;
+        out[TWSI_PH] += w * f1;
+        out[TWSI_FZ] += w * z * f1;
+        out[TWSI_FC] += w * slope * f1;
+        out[TWSI_FH] += w * fq;
+        out[TWSI_F0] += w * student->z_value[i] * q1;
+    }
+}
+
+TWSI_FN void twsi_average(const twsi_student *student, const twsi_point *at, int own, double *out) {
+    size_t k;
+    for (k = 0; k < TWSI_AVERAGES; k++) out[k] = 0;
+    if (!own) twsi_average_gaussian(student, at, out);
+    else if (student->kinked) twsi_average_relu(student, at, out);
+    else twsi_average_smooth(student, at, out);
+}
+
+/* ---- the samples: quadrature nodes of the population, or the data of one run ---- */
+
+typedef struct twsi_samples {
+    size_t count, p;
+    double *u;      /* p x count: coordinates on B* */
+    double *xi;     /* the Gaussian in s */
+    double *label1; /* y of batch one */
+    double *label2; /* y of batch two, label1 on a reused batch and in the population */
+    double *weight; /* sums to 1 */
+    double *own, *s;
+    double mean, square, fourth, first[TWS_MAX_DIRECTIONS]; /* E y, E y^2, E y^4, E[u y] */
+    double spread;  /* sqrt(d/n E y^2): the scale of xi in s */
+    double tau;
+} twsi_samples;
+
+TWSI_FN void twsi_samples_take(twsi_pool *pool, twsi_samples *samples, size_t p, size_t count) {
+    samples->count = count;
+    samples->p = p;
+    samples->u = (double *)twsi_take(pool, p * count, sizeof(double));
+    samples->xi = (double *)twsi_take(pool, count, sizeof(double));
+    samples->label1 = (double *)twsi_take(pool, count, sizeof(double));
+    samples->label2 = samples->label1;
+    samples->weight = (double *)twsi_take(pool, count, sizeof(double));
+    samples->own = (double *)twsi_take(pool, count, sizeof(double));
+    samples->s = (double *)twsi_take(pool, count, sizeof(double));
+}
+
+/* A rule in one variable: the nodes of u, xi or the label noise. */
+#define TWSI_AXIS 400
+typedef struct twsi_axis {
+    size_t count;
+    double node[TWSI_AXIS], weight[TWSI_AXIS];
+} twsi_axis;
+
+/* Places where a built-in target of one direction jumps or bends. */
+TWSI_FN size_t twsi_target_cuts(const tws_target *target, double *cuts) {
+    switch (target->kind) {
+    case TWS_SIGN:
+    case TWS_TARGET_RELU: cuts[0] = 0; return 1;
+    case TWS_STEP3: cuts[0] = -2, cuts[1] = 0, cuts[2] = 2; return 3;
+    case TWS_STEP4: cuts[0] = 0, cuts[1] = 1, cuts[2] = 2; return 3;
+    case TWS_CUSTOM_TARGET: cuts[0] = -1, cuts[1] = 0, cuts[2] = 1; return 3;
+    default: return 0;
+    }
+}
+
+/* u in one direction: panels of 8 Legendre nodes between the cuts on [-clip, clip]; what lies
+   beyond sits at the ends. A sample of n shows nothing beyond its own quantile, and for labels with
+   heavy tails that is what counts. */
+TWSI_FN void twsi_axis_panels(twsi_axis *axis, const tws_target *target, double clip) {
+    double cuts[8], nodes[8], weights[8], limit = clip < 8 ? clip : 8, sum = 0;
+    size_t count = 1, i, j, k, extra;
+    cuts[0] = -limit;
+    extra = twsi_target_cuts(target, cuts + 1);
+    for (i = 0; i < extra; i++)
+        if (cuts[1 + i] > -limit && cuts[1 + i] < limit) cuts[count++] = cuts[1 + i];
+    cuts[count] = limit;
+    twsi_gauss_rule(0, 8, nodes, weights);
+    axis->count = 0;
+    for (i = 0; i < count; i++) {
+        double width = cuts[i + 1] - cuts[i];
+        double most = target->kind == TWS_CUSTOM_TARGET ? 0.5 : 1.5;
+        size_t panels = (size_t)ceil(width / most);
+        for (j = 0; j < panels; j++) {
+            double half = 0.5 * width / (double)panels;
+            double middle = cuts[i] + (2 * (double)j + 1) * half;
+            for (k = 0; k < 8; k++) {
+                double x = middle + half * nodes[k];
+                axis->node[axis->count] = x;
+                axis->weight[axis->count++] = 2 * half * weights[k] * twsi_normal_density(x);
+            }
+        }
+    }
+    for (i = 0; i < 2; i++) {
+        axis->node[axis->count] = i ? limit : -limit;
+        axis->weight[axis->count++] = twsi_normal_below(-limit);
+    }
+    for (i = 0; i < axis->count; i++) sum += axis->weight[i];
+    for (i = 0; i < axis->count; i++) axis->weight[i] /= sum;
+}
+
+/* u in one of several directions: the midpoint rule, which is exact to many digits for a smooth
+   function and has no node on the axes, where products of signs jump. */
+TWSI_FN void twsi_axis_midpoint(twsi_axis *axis, double step, double reach, double clip) {
+    double sum = 0;
+    size_t i, half = (size_t)(reach / step);
+    axis->count = 2 * half;
+    for (i = 0; i < axis->count; i++) {
+        double x = ((double)i - (double)half + 0.5) * step;
+        axis->node[i] = fmin(fmax(x, -clip), clip);
+        axis->weight[i] = exp(-0.5 * x * x);
+        sum += axis->weight[i];
+    }
+    for (i = 0; i < axis->count; i++) axis->weight[i] /= sum;
+}
+
+TWSI_FN void twsi_axis_hermite(twsi_axis *axis, size_t count, double clip) {
+    size_t i;
+    axis->count = count;
+    twsi_gauss_rule(1, count, axis->node, axis->weight);
+    for (i = 0; i < count; i++) axis->node[i] = fmin(fmax(axis->node[i], -clip), clip);
+}
+
+/* Axes of the tensor grid: p of u (all alike), xi, the label noise. */
+typedef struct twsi_grid {
+    twsi_axis u, xi, noise;
+    double least; /* smaller products of weights are dropped */
+    size_t p;
+    int noisy;
+} twsi_grid;
+
+TWSI_FN void twsi_grid_open(twsi_grid *grid, const tws_theory_input *input, double clip, int fine) {
+    static const double step[5] = {0, 0, 0.4, 0.7, 1.0};
+    size_t p = input->target.directions;
+    grid->p = p;
+    grid->noisy = input->noise > 0;
+    grid->least = p == 1 ? 1e-10 : fine && p == 2 ? 1e-12 : 1e-8;
+    if (p == 1) twsi_axis_panels(&grid->u, &input->target, clip);
+    else twsi_axis_midpoint(&grid->u, step[p < 4 ? p : 4], fine && p == 2 ? 7.6 : 5.4, clip);
+    twsi_axis_hermite(&grid->xi, p == 1 ? (fine ? 16 : grid->noisy ? 10 : 12) : p == 2 ? 8 : grid->noisy ? 5 : 6, clip);
+    twsi_axis_hermite(&grid->noise, !grid->noisy ? 1 : p == 1 ? 6 : p == 2 ? 4 : 3, clip);
+}
+
+/* One function for counting (samples == NULL) and filling, so that the two cannot differ. Walks the
+   tensor product with an odometer. */
+TWSI_FN size_t twsi_grid_walk(const twsi_grid *grid, const tws_theory_input *input,
+                              twsi_samples *samples, size_t capacity) {
+    size_t digit[TWS_MAX_DIRECTIONS + 2], axes = grid->p + 2, found = 0, i;
+    double u[TWS_MAX_DIRECTIONS];
+    memset(digit, 0, sizeof digit);
+    for (;;) {
+        double weight = 1;
+        for (i = 0; i < grid->p && weight > grid->least; i++) weight *= grid->u.weight[digit[i]];
+        weight *= grid->xi.weight[digit[grid->p]] * grid->noise.weight[digit[grid->p + 1]];
+        if (weight > grid->least) {
+            if (samples != NULL && found < capacity) {
+                for (i = 0; i < grid->p; i++) {
+                    u[i] = grid->u.node[digit[i]];
+                    samples->u[i * capacity + found] = u[i];
+                }
+                samples->xi[found] = grid->xi.node[digit[grid->p]];
+                samples->weight[found] = weight;
+                samples->label1[found] = tws_target_value(&input->target, u) +
+                                         input->noise * grid->noise.node[digit[grid->p + 1]];
+            }
+            found++;
+        }
+        for (i = axes; i-- > 0;) {
+            size_t size = i < grid->p ? grid->u.count : i == grid->p ? grid->xi.count : grid->noise.count;
+            if (++digit[i] < size) break;
+            digit[i] = 0;
+        }
+        if (i == (size_t)-1) break;
+    }
+    return found;
+}
+
+/* More than four directions: an additive lattice (Kronecker sequence of the generalised golden
+   ratio), antithetic in all coordinates together. */
+#define TWSI_LATTICE 12288
+TWSI_FN void twsi_lattice(const tws_theory_input *input, twsi_samples *samples, double clip) {
+    size_t p = samples->p, axes = p + 2, i, j, half = samples->count / 2;
+    double root = 1.5, u[TWS_MAX_DIRECTIONS];
+    for (i = 0; i < 60; i++) root = pow(1 + root, 1 / ((double)axes + 1));
+    for (j = 0; j < half; j++) {
+        double step = 1, noise = 0, sign;
+        for (sign = 1; sign >= -1; sign -= 2) {
+            size_t place = sign > 0 ? j : j + half;
+            step = 1;
+            for (i = 0; i < axes; i++) {
+                double x, z;
+                step /= root;
+                x = 0.5 + ((double)j + 1) * step;
+                x -= floor(x);
+                x = fmin(fmax(x, 1e-12), 1 - 1e-12);
+                z = x < 0.5 ? -twsi_normal_tail(x) : twsi_normal_tail(1 - x);
+                z = sign * fmin(fmax(z, -clip), clip);
+                if (i < p) samples->u[i * samples->count + place] = u[i] = z;
+                else if (i == p) samples->xi[place] = z;
+                else noise = z;
+            }
+            samples->weight[place] = 1;
+            samples->label1[place] = tws_target_value(&input->target, u) + input->noise * noise;
+        }
+    }
+}
+
+/* Moments of the labels, weights to sum 1. 0 if a label is not finite. */
+TWSI_FN int twsi_samples_moments(twsi_samples *samples) {
+    double sum = 0;
+    size_t j, k;
+    int finite = 1;
+    for (j = 0; j < samples->count; j++) sum += samples->weight[j];
+    samples->mean = samples->square = samples->fourth = 0;
+    for (k = 0; k < samples->p; k++) samples->first[k] = 0;
+    for (j = 0; j < samples->count; j++) {
+        double y = samples->label1[j], w = samples->weight[j] /= sum;
+        if (!(fabs(y) < 1e50)) finite = 0;
+        samples->mean += w * y;
+        samples->square += w * y * y;
+        samples->fourth += w * y * y * y * y;
+        for (k = 0; k < samples->p; k++)
+            samples->first[k] += w * y * samples->u[k * samples->count + j];
+    }
+    return finite;
+}
+
+/* Own part and the others' part of every sample. */
+TWSI_FN void twsi_samples_fields(twsi_samples *samples, const twsi_student *student, double rho,
+                                 int reuse) {
+    size_t j, k;
+    samples->spread = sqrt(rho * samples->square);
+    samples->tau = samples->spread * sqrt(student->variance);
+    for (j = 0; j < samples->count; j++) {
+        double s = samples->spread * samples->xi[j];
+        for (k = 0; k < samples->p; k++)
+            s += samples->first[k] * samples->u[k * samples->count + j];
+        samples->s[j] = s;
+        samples->own[j] = reuse ? rho * samples->label1[j] : 0;
+    }
+}
+
+/* ---- one prediction under way ---- */
+
+typedef struct twsi_theory {
+    tws_theory_input input;
+    twsi_student student;
+    twsi_samples samples;
+    int reuse;
+    double rho, ratio;                /* d/n, N/d */
+    double eta1, eta2, eps1, eps2;    /* eps = eta / sqrt N */
+    double output;                    /* s sqrt N: 1 in mean field */
+    double sum_share;                 /* the last bins of the noise law merge: upper tail mass */
+    size_t nodes;                     /* in A, half on each side of 0 */
+    double reach;                     /* largest |A| */
+    double rule[TWSI_HALF_NODES], interpolation[TWSI_HALF_NODES];
+    double A[TWSI_NODES], weight[TWSI_NODES], output_weight[TWSI_NODES];
+    double *average;                  /* nodes x TWSI_AVERAGES x samples */
+    double *residual;                 /* r_1, per sample */
+    double output_rms;
+    /* rows, per A-node */
+    double amplify[TWSI_NODES], linear[TWSI_NODES], variance[TWSI_NODES];
+    double kappa[2][TWSI_NODES];
+    size_t sets;                      /* of independent sample noise: 1 reused, 2 fresh */
+    double bin_value[2][TWSI_BINS], bin_weight[2][TWSI_BINS];
+    size_t bins[2];
+    double ell[TWSI_POLY * TWSI_POLY]; /* feedback */
+    /* the basis: p target directions, then principal directions of the v(A) */
+    size_t r;
+    double first_order[TWSI_NODES];   /* D_A: derivative of F_A in s */
+    double nu[TWSI_NODES * TWSI_BASIS];
+    double combination[TWSI_NODES * TWSI_MEANS];
+    double remainder[TWSI_BASIS * TWSI_BASIS];
+    double *coordinate[2];            /* r x samples, of batch one and two */
+    double *excess;                   /* nodes x packed: D(A) */
+    double strengths[TWS_MAX_OUTLIERS];
+    size_t spikes;
+    double matrix[TWSI_NODES * TWSI_NODES], vectors[TWSI_NODES * TWSI_NODES]; /* work */
+} twsi_theory;
+
+TWSI_FN const double *twsi_of(const twsi_theory *theory, size_t node, size_t which) {
+    return theory->average + (node * TWSI_AVERAGES + which) * theory->samples.count;
+}
+
+/* Nodes in A: Legendre on [-reach, 0] and [0, reach] under the normal density, so that what is odd
+   or bends at 0 (ReLU) costs no accuracy. */
+TWSI_FN void twsi_nodes_open(twsi_theory *theory, size_t half, double reach) {
+    double weights[TWSI_HALF_NODES], sum = 0;
+    size_t i, j;
+    twsi_gauss_rule(0, half, theory->rule, weights);
+    theory->nodes = 2 * half;
+    theory->reach = reach;
+    for (i = 0; i < half; i++) {
+        double product = 1;
+        for (j = 0; j < half; j++)
+            if (j != i) product *= 2 * (theory->rule[i] - theory->rule[j]);
+        theory->interpolation[i] = 1 / product;
+        theory->A[i] = 0.5 * reach * (theory->rule[i] - 1);
+        theory->A[half + i] = 0.5 * reach * (theory->rule[i] + 1);
+        theory->weight[i] = weights[i] * twsi_normal_density(theory->A[i]);
+        theory->weight[half + i] = weights[i] * twsi_normal_density(theory->A[half + i]);
+    }
+    for (i = 0; i < theory->nodes; i++) sum += theory->weight[i];
+    for (i = 0; i < theory->nodes; i++) {
+        theory->weight[i] /= sum;
+        theory->output_weight[i] = theory->weight[i] * theory->A[i];
+    }
+}
+
+/* Weights that take values at the half nodes of x's side to x (barycentric); returns the first
+   node of that side. */
+TWSI_FN size_t twsi_interpolate(const twsi_theory *theory, double x, double *weights) {
+    size_t half = theory->nodes / 2, i;
+    double clipped = fmin(fmax(x, -theory->reach), theory->reach), sum = 0;
+    double y = clipped * 2 / theory->reach + (clipped < 0 ? 1 : -1);
+    for (i = 0; i < half; i++) {
+        double gap = y - theory->rule[i];
+        if (fabs(gap) < 1e-14) gap = 1e-14;
+        weights[i] = theory->interpolation[i] / gap;
+        sum += weights[i];
+    }
+    for (i = 0; i < half; i++) weights[i] /= sum;
+    return clipped < 0 ? 0 : half;
+}
+
+/* Task: the averages of one block of samples at one node. */
+TWSI_FN void twsi_average_task(void *data, size_t index, size_t worker) {
+    twsi_theory *theory = (twsi_theory *)data;
+    const twsi_samples *samples = &theory->samples;
+    size_t node = index % theory->nodes, first = index / theory->nodes * TWSI_SAMPLE_BLOCK;
+    size_t last = twsi_min(first + TWSI_SAMPLE_BLOCK, samples->count), j, k;
+    double *out = theory->average + node * TWSI_AVERAGES * samples->count;
+    double one[TWSI_AVERAGES];
+    twsi_point at;
+    (void)worker;
+    at.e = theory->eps1 * theory->A[node];
+    at.drift = 2 * theory->student.c2 * samples->mean;
+    at.tau = samples->tau;
+    for (j = first; j < last; j++) {
+        at.own = samples->own[j];
+        at.s = samples->s[j];
+        twsi_average(&theory->student, &at, theory->reuse, one);
+        for (k = 0; k < TWSI_AVERAGES; k++) out[k * samples->count + j] = one[k];
+    }
+}
+
+/* All averages, then the residual of step two, r_1 = y - f_1 with f_1 = s sqrt N E_A[A E sigma(h)].
+   Without step two (eps2 = 0) nothing of it is needed. 0 if a number is not finite. */
+TWSI_FN int twsi_averages(twsi_theory *theory, twsi_team *team) {
+    const twsi_samples *samples = &theory->samples;
+    size_t blocks = twsi_ceil_div(samples->count, TWSI_SAMPLE_BLOCK), i, j;
+    double square = 0;
+    int finite = 1;
+    twsi_run(team, blocks * theory->nodes, twsi_average_task, theory);
+    for (j = 0; j < samples->count; j++) {
+        double f = 0;
+        for (i = 0; i < theory->nodes; i++)
+            f += theory->output_weight[i] * twsi_of(theory, i, TWSI_PH)[j];
+        f *= theory->output;
+        square += samples->weight[j] * f * f;
+        theory->residual[j] = samples->label2[j] - f;
+        if (!(fabs(theory->residual[j]) < 1e60)) finite = 0;
+        for (i = 0; i < theory->nodes; i++)
+            if (!(fabs(twsi_of(theory, i, TWSI_P2)[j]) < 1e60) ||
+                !(fabs(twsi_of(theory, i, TWSI_FH)[j]) < 1e60))
+                finite = 0;
+    }
+    theory->output_rms = samples->square > 0 ? sqrt(square / samples->square) : 0;
+    return finite;
+}
+
+/* ---- rows: linear response, noise, feedback ---- */
+
+/* Linear response and the two products of noise weights with it. */
+TWSI_FN void twsi_rows(twsi_theory *theory) {
+    const twsi_samples *samples = &theory->samples;
+    const twsi_student *student = &theory->student;
+    double response = 2 * student->c2 * theory->eps1 * samples->mean;
+    size_t i, j;
+    theory->sets = theory->reuse ? 1 : 2;
+    for (i = 0; i < theory->nodes; i++) {
+        const double *psi = twsi_of(theory, i, TWSI_PSI), *pz = twsi_of(theory, i, TWSI_PZ);
+        const double *p2 = twsi_of(theory, i, TWSI_P2), *pc = twsi_of(theory, i, TWSI_PC);
+        double A = theory->A[i], second = 0, own = 0, noise = 0, cross = 0, e1;
+        for (j = 0; j < samples->count; j++) {
+            double w = samples->weight[j], r = theory->residual[j];
+            second += w * r * pz[j];
+            noise += w * r * r * (p2[j] - psi[j] * psi[j]);
+            cross += w * samples->label1[j] * r * (pc[j] - student->c1 * psi[j]);
+        }
+        second *= theory->eps2 / (1 + A * response);
+        theory->amplify[i] = 1 + A * second; /* step two acts on the whole row of W_1 */
+        theory->linear[i] = (1 + A * response) * theory->amplify[i];
+        e1 = theory->eps1 * theory->amplify[i];
+        own = e1 * e1 * samples->square * student->variance;
+        noise *= theory->eps2 * theory->eps2;
+        cross *= 2 * e1 * theory->eps2;
+        /* one batch: the weights of both steps share z and add coherently */
+        theory->kappa[0][i] = theory->rho * (theory->reuse ? own + noise + cross : own);
+        theory->kappa[1][i] = theory->reuse ? 0 : theory->rho * noise;
+        theory->variance[i] = theory->linear[i] * theory->linear[i] +
+                              (theory->kappa[0][i] + theory->kappa[1][i]) * A * A;
+    }
+}
+
+/* Variance of the noise weight of sample j in one set at one node. */
+TWSI_FN double twsi_sample_noise(const twsi_theory *theory, size_t set, size_t node, size_t j) {
+    const twsi_student *student = &theory->student;
+    double psi = twsi_of(theory, node, TWSI_PSI)[j], r = theory->residual[j];
+    double e1 = theory->eps1 * theory->amplify[node], y = theory->samples.label1[j];
+    double own = e1 * e1 * y * y * student->variance;
+    double noise = theory->eps2 * theory->eps2 * r * r *
+                   (twsi_of(theory, node, TWSI_P2)[j] - psi * psi);
+    double cross = 2 * e1 * theory->eps2 * y * r *
+                   (twsi_of(theory, node, TWSI_PC)[j] - student->c1 * psi);
+    if (theory->reuse) return own + noise + cross;
+    return set == 0 ? own : noise;
+}
+
+/* Weight of sample j's part along z in one set at one node. */
+TWSI_FN double twsi_sample_slope(const twsi_theory *theory, size_t set, size_t node, size_t j) {
+    double own = 2 * theory->student.c2 * theory->eps1 * theory->amplify[node] *
+                 theory->samples.label1[j];
+    double next = theory->eps2 * theory->residual[j] * twsi_of(theory, node, TWSI_PZ)[j];
+    if (theory->reuse) return own + next;
+    return set == 0 ? own : next;
+}
+
+/* The noise of sample j in one set, averaged over A with weight A^2. */
+TWSI_FN void twsi_heaviness(const twsi_theory *theory, size_t set, double *out) {
+    double sum = 0;
+    size_t i, j;
+    for (i = 0; i < theory->nodes; i++) sum += theory->weight[i] * theory->A[i] * theory->A[i];
+    for (j = 0; j < theory->samples.count; j++) {
+        out[j] = 0;
+        for (i = 0; i < theory->nodes; i++)
+            out[j] += theory->weight[i] * theory->A[i] * theory->A[i] / sum *
+                      twsi_sample_noise(theory, set, i, j);
+    }
+}
+
+/* Law of theta = v / E v in bins of log v. The heaviest samples, of mass sum_share together, count
+   as much as the lightest of them: a sample of n does not show its tail. v is overwritten. */
+TWSI_FN void twsi_noise_law(twsi_theory *theory, size_t set, double *v) {
+    const double *w = theory->samples.weight;
+    double low = 0, high = 0, mean = 0, floor_log, width;
+    double *value = theory->bin_value[set], *mass = theory->bin_weight[set];
+    size_t j, k, kept = 0;
+    int step;
+    for (j = 0; j < theory->samples.count; j++) high = fmax(high, v[j]);
+    for (step = 0; step < 100 && theory->sum_share > 0; step++) {
+        double middle = 0.5 * (low + high), above = 0;
+        for (j = 0; j < theory->samples.count; j++)
+            if (v[j] > middle) above += w[j];
+        if (above >= theory->sum_share) low = middle;
+        else high = middle;
+    }
+    for (j = 0; j < theory->samples.count; j++) {
+        v[j] = fmax(fmin(v[j], high), 0);
+        mean += w[j] * v[j];
+    }
+    theory->bins[set] = 1;
+    value[0] = mass[0] = 1;
+    if (!(mean > 1e-200)) return;
+    high /= mean;
+    floor_log = 1e300;
+    for (j = 0; j < theory->samples.count; j++) {
+        v[j] /= mean;
+        floor_log = fmin(floor_log, log(fmax(v[j], fmax(high * 1e-6, 1e-12))));
+    }
+    width = fmax(log(high) - floor_log, 1e-12);
+    for (k = 0; k < TWSI_BINS; k++) value[k] = mass[k] = 0;
+    for (j = 0; j < theory->samples.count; j++) {
+        double place = (log(fmax(v[j], fmax(high * 1e-6, 1e-12))) - floor_log) / width * TWSI_BINS;
+        k = place < 0 ? 0 : place >= TWSI_BINS ? TWSI_BINS - 1 : (size_t)place;
+        mass[k] += w[j];
+        value[k] += w[j] * v[j];
+    }
+    for (k = 0; k < TWSI_BINS; k++) {
+        if (mass[k] <= 0) continue;
+        value[kept] = value[k] / mass[k];
+        mass[kept++] = mass[k];
+    }
+    theory->bins[set] = kept;
+}
+
+/*
+ * f_W sums over all rows, so the residual ties row i to row i': W = (1 - L)(Y + P) with Y the
+ * independent rows and L = U ell U^T on polynomials of A. project is nodes x TWSI_POLY: what turns
+ * a function on the nodes into coordinates on U. ell = ell_1 + ell_2 - ell_2 ell_1, one of each
+ * step. p and q are work of TWSI_POLY x samples each.
+ */
+TWSI_FN void twsi_feedback(twsi_theory *theory, const double *project, double *p, double *q) {
+    const twsi_samples *samples = &theory->samples;
+    const twsi_student *student = &theory->student;
+    double one[TWSI_POLY * TWSI_POLY], two[TWSI_POLY * TWSI_POLY], rho = theory->rho;
+    double left[TWSI_POLY], right[TWSI_POLY];
+    size_t n = samples->count, i, j, k, l;
+    for (k = 0; k < TWSI_POLY * n; k++) p[k] = q[k] = 0;
+    for (k = 0; k < TWSI_POLY; k++) left[k] = right[k] = 0;
+    for (i = 0; i < theory->nodes; i++) {
+        const double *psi = twsi_of(theory, i, TWSI_PSI), *pc = twsi_of(theory, i, TWSI_PC);
+        const double *ph = twsi_of(theory, i, TWSI_PH), *fz = twsi_of(theory, i, TWSI_FZ);
+        const double *fc = twsi_of(theory, i, TWSI_FC), *fh = twsi_of(theory, i, TWSI_FH);
+        const double *f0 = twsi_of(theory, i, TWSI_F0);
+        double A = theory->A[i], lin = theory->linear[i], scale = A / theory->variance[i];
+        double e1 = theory->eps1 * theory->amplify[i];
+        double echo = e1 * rho * samples->square * student->variance, shared = 0, first = 0;
+        double start; /* lambda_0: covariance of the row with sigma at W_0 */
+        for (j = 0; j < n && theory->reuse; j++) {
+            double w = samples->weight[j] * theory->residual[j];
+            shared += w * samples->label1[j] * (pc[j] - student->c1 * psi[j]);
+            first += w * (f0[j] - psi[j] * student->c0);
+        }
+        echo += rho * theory->eps2 * shared;
+        start = lin * student->c1 +
+                A * rho * (e1 * samples->mean * student->covariance + theory->eps2 * first);
+        for (k = 0; k < TWSI_POLY; k++) {
+            left[k] += project[i * TWSI_POLY + k] * A;
+            right[k] += project[i * TWSI_POLY + k] * scale * start;
+        }
+        for (j = 0; j < n; j++) {
+            double own = theory->reuse ? e1 * samples->label1[j] * (fc[j] - student->c1 * ph[j]) : 0;
+            double next = theory->eps2 * theory->residual[j] * (fh[j] - psi[j] * ph[j]);
+            double reply = lin * fz[j] + A * rho * (own + next) +
+                           A * A * theory->eps1 * echo * psi[j];
+            for (k = 0; k < TWSI_POLY; k++) {
+                p[k * n + j] += project[i * TWSI_POLY + k] * A * psi[j];
+                q[k * n + j] += project[i * TWSI_POLY + k] * scale * reply;
+            }
+        }
+    }
+    for (k = 0; k < TWSI_POLY; k++) {
+        for (l = 0; l < TWSI_POLY; l++) {
+            double sum = 0;
+            for (j = 0; j < n; j++) sum += samples->weight[j] * p[k * n + j] * q[l * n + j];
+            two[k * TWSI_POLY + l] = theory->output * theory->eps2 * sum;
+            one[k * TWSI_POLY + l] =
+                theory->output * theory->eps1 * student->c1 * left[k] * right[l];
+        }
+    }
+    for (k = 0; k < TWSI_POLY; k++) {
+        for (l = 0; l < TWSI_POLY; l++) {
+            double product = 0;
+            for (i = 0; i < TWSI_POLY; i++)
+                product += two[k * TWSI_POLY + i] * one[i * TWSI_POLY + l];
+            theory->ell[k * TWSI_POLY + l] =
+                one[k * TWSI_POLY + l] + two[k * TWSI_POLY + l] - product;
+        }
+    }
+}
+
+/* ---- means of the rows: inner products of the v(A), their basis ---- */
+
+/* v(A) = X^T F / n beyond the target directions: what its self-consistent part holds of sample j.
+   Reused: F + D y with eta_1 c_1 y in F. Fresh: eta_2 r_1 psi of the second batch. */
+TWSI_FN double twsi_mean_part(const twsi_theory *theory, size_t node, size_t j) {
+    double part = theory->eta2 * theory->residual[j] * twsi_of(theory, node, TWSI_PSI)[j];
+    if (!theory->reuse) return part;
+    return part + (theory->eta1 * theory->student.c1 + theory->first_order[node]) *
+                      theory->samples.label1[j];
+}
+
+/* D_A by Stein's identity in xi, and the coordinates on B* into nu. */
+TWSI_FN void twsi_mean_target(twsi_theory *theory) {
+    const twsi_samples *samples = &theory->samples;
+    double spread = samples->spread > 1e-150 ? samples->spread : 1e-150;
+    double step_one = theory->eta1 * theory->student.c1;
+    size_t i, j, k, n = samples->count;
+    for (i = 0; i < theory->nodes; i++) {
+        const double *psi = twsi_of(theory, i, TWSI_PSI);
+        double derivative = 0, *nu = theory->nu + i * TWSI_BASIS;
+        for (k = 0; k < samples->p; k++) nu[k] = step_one * samples->first[k];
+        for (j = 0; j < n; j++) {
+            double f = samples->weight[j] * theory->eta2 * theory->residual[j] * psi[j];
+            derivative += f * samples->xi[j];
+            for (k = 0; k < samples->p; k++) nu[k] += f * samples->u[k * n + j];
+        }
+        theory->first_order[i] = derivative / spread + (theory->reuse ? 0 : step_one);
+    }
+}
+
+/* Rows whose Gram matrix is that of the v(A) beyond B*, rho (E[N_A N_B] + [fresh] E y^2 D_A D_B),
+   each scaled by the law of A v(A): nodes x (samples + 1). */
+TWSI_FN void twsi_mean_rows(const twsi_theory *theory, double *rows) {
+    const twsi_samples *samples = &theory->samples;
+    size_t n = samples->count, i, j;
+    for (i = 0; i < theory->nodes; i++) {
+        double scale = sqrt(theory->rho * theory->weight[i]) * fabs(theory->A[i]);
+        double *row = rows + i * (n + 1);
+        for (j = 0; j < n; j++)
+            row[j] = scale * sqrt(samples->weight[j]) * twsi_mean_part(theory, i, j);
+        row[n] = theory->reuse ? 0 : scale * sqrt(samples->square) * theory->first_order[i];
+    }
+}
+
+/* Pivoted Gram-Schmidt of the rows, destroyed: R (nodes x TWSI_PIVOTS) with rows = R Q. Returns the
+   number of columns. The eigenvalues of a Gram matrix would lose what is 1e8 times weaker than the
+   first direction, and at N = 1e12 the third spike is. */
+#define TWSI_PIVOTS 14
+TWSI_FN size_t twsi_mean_pivots(size_t nodes, double *rows, size_t length, double *R) {
+    int used[TWSI_NODES];
+    double first = 0;
+    size_t i, j, k;
+    memset(used, 0, sizeof used);
+    for (i = 0; i < nodes * TWSI_PIVOTS; i++) R[i] = 0;
+    for (k = 0; k < TWSI_PIVOTS; k++) {
+        double most = 0, *q;
+        size_t best = 0;
+        for (i = 0; i < nodes; i++) {
+            double norm = 0;
+            for (j = 0; j < length && !used[i]; j++) norm += rows[i * length + j] * rows[i * length + j];
+            if (norm > most) most = norm, best = i;
+        }
+        if (k == 0) first = most;
+        if (!(most > 1e-24 * first && most > 1e-14)) break;
+        used[best] = 1;
+        q = rows + best * length;
+        R[best * TWSI_PIVOTS + k] = sqrt(most);
+        for (j = 0; j < length; j++) q[j] /= sqrt(most);
+        for (i = 0; i < nodes; i++) {
+            double dot = 0, *row = rows + i * length;
+            if (used[i]) continue;
+            for (j = 0; j < length; j++) dot += q[j] * row[j];
+            for (j = 0; j < length; j++) row[j] -= dot * q[j];
+            R[i * TWSI_PIVOTS + k] = dot;
+        }
+    }
+    return k;
+}
+
+/* Principal directions of the v(A) beyond B* from their scaled rows: combination[A, k] makes the k-th
+   unit direction out of the v(A); appends its coordinates to nu; returns how many. */
+TWSI_FN size_t twsi_mean_basis(twsi_theory *theory, double *rows, size_t length) {
+    double R[TWSI_NODES * TWSI_PIVOTS], values[TWSI_PIVOTS];
+    size_t m = theory->nodes, offset = theory->samples.p, i, j, k;
+    size_t pivots = twsi_mean_pivots(m, rows, length, R), kept = 0;
+    for (j = 0; j < pivots; j++) {
+        for (k = 0; k < pivots; k++) {
+            double sum = 0;
+            for (i = 0; i < m; i++) sum += R[i * TWSI_PIVOTS + j] * R[i * TWSI_PIVOTS + k];
+            theory->matrix[j * pivots + k] = sum;
+        }
+    }
+    twsi_eigen(pivots, theory->matrix, values, theory->vectors);
+    for (k = 0; k < pivots && k < TWSI_MEANS; k++) {
+        if (!(values[k] > 1e-22 * values[0] && values[k] > 1e-12)) break;
+        for (i = 0; i < m; i++) {
+            double scale = sqrt(theory->weight[i]) * fabs(theory->A[i]), sum = 0;
+            for (j = 0; j < pivots; j++)
+                sum += R[i * TWSI_PIVOTS + j] * theory->vectors[j * pivots + k];
+            theory->combination[i * TWSI_MEANS + k] = sum * scale / values[k];
+            theory->nu[i * TWSI_BASIS + offset + k] = sum / scale;
+        }
+        kept++;
+    }
+    return kept;
+}
+
+/* theta_k: singular values of the mean part, from E[A^2 nu nu^T]. */
+TWSI_FN void twsi_strengths(twsi_theory *theory) {
+    size_t r = theory->r, i, j, k;
+    double values[TWSI_BASIS];
+    for (j = 0; j < r * r; j++) theory->matrix[j] = 0;
+    for (i = 0; i < theory->nodes; i++) {
+        const double *nu = theory->nu + i * TWSI_BASIS;
+        double w = theory->weight[i] * theory->A[i] * theory->A[i];
+        for (j = 0; j < r; j++)
+            for (k = 0; k < r; k++) theory->matrix[j * r + k] += w * nu[j] * nu[k];
+    }
+    twsi_eigen(r, theory->matrix, values, theory->vectors);
+    theory->spikes = twsi_min(r, TWS_MAX_OUTLIERS);
+    for (k = 0; k < theory->spikes; k++)
+        theory->strengths[k] = values[k] > 0 ? sqrt(values[k]) : 0;
+}
+
+/* Coordinates of the samples on the basis (population): u, then own part plus a Gaussian in xi; and
+   the covariance of what xi does not explain. */
+TWSI_FN void twsi_coordinates(twsi_theory *theory) {
+    const twsi_samples *samples = &theory->samples;
+    size_t n = samples->count, p = samples->p, extra = theory->r - p, i, j, k, set;
+    double along[TWSI_MEANS], spread = samples->spread > 1e-150 ? samples->spread : 1e-150;
+    for (k = 0; k < extra; k++) {
+        along[k] = 0;
+        for (i = 0; i < theory->nodes; i++) {
+            double overlap = 0, c = theory->combination[i * TWSI_MEANS + k];
+            if (theory->reuse) {
+                for (j = 0; j < n; j++)
+                    overlap += samples->weight[j] * samples->label1[j] * twsi_mean_part(theory, i, j);
+                along[k] += c * theory->rho * overlap / spread;
+            } else {
+                along[k] += c * samples->spread * theory->first_order[i];
+            }
+        }
+    }
+    for (i = 0; i < theory->r * theory->r; i++) theory->remainder[i] = 0;
+    for (i = 0; i < extra; i++)
+        for (k = 0; k < extra; k++)
+            theory->remainder[(p + i) * theory->r + p + k] = (i == k) - along[i] * along[k];
+    for (set = 0; set < theory->sets; set++) {
+        double *x = theory->coordinate[set];
+        int own_label = set == 0 && !theory->reuse; /* batch one of two: only y beta_1 */
+        for (j = 0; j < n; j++) {
+            double part[TWSI_NODES];
+            for (k = 0; k < p; k++) x[k * n + j] = samples->u[k * n + j];
+            for (i = 0; i < theory->nodes; i++)
+                part[i] = own_label ? theory->first_order[i] * samples->label1[j]
+                                    : twsi_mean_part(theory, i, j);
+            for (k = 0; k < extra; k++) {
+                double sum = 0;
+                for (i = 0; i < theory->nodes; i++)
+                    sum += theory->combination[i * TWSI_MEANS + k] * part[i];
+                x[(p + k) * n + j] = theory->rho * sum + along[k] * samples->xi[j];
+            }
+        }
+    }
+}
+
+/* Task: D(A) = (lin + A Omega)^2 - lin^2 + A^2 V at one node, packed, where Omega and V are the
+   excess of the samples' linear and noise weights on the basis over an isotropic sample. */
+TWSI_FN void twsi_excess_task(void *data, size_t node, size_t worker) {
+    twsi_theory *theory = (twsi_theory *)data;
+    const twsi_samples *samples = &theory->samples;
+    size_t r = theory->r, n = samples->count, i, j, k, set;
+    double omega[TWSI_PACKED], noise[TWSI_PACKED], x[TWSI_BASIS], A = theory->A[node];
+    double *out = theory->excess + node * TWSI_PACKED;
+    (void)worker;
+    for (i = 0; i < TWSI_PACKED; i++) omega[i] = noise[i] = 0;
+    for (set = 0; set < theory->sets; set++) {
+        double slope_mean = 0, noise_mean = 0;
+        for (j = 0; j < n; j++) {
+            double slope = samples->weight[j] * twsi_sample_slope(theory, set, node, j);
+            double v = samples->weight[j] * twsi_sample_noise(theory, set, node, j);
+            slope_mean += slope;
+            noise_mean += v;
+            for (i = 0; i < r; i++) x[i] = theory->coordinate[set][i * n + j];
+            for (i = 0; i < r; i++) {
+                double a = slope * x[i], b = v * x[i];
+                double *oi = omega + i * (i + 1) / 2, *ni = noise + i * (i + 1) / 2;
+                for (k = 0; k <= i; k++) {
+                    oi[k] += a * x[k];
+                    ni[k] += b * x[k];
+                }
+            }
+        }
+        for (i = 0; i < r; i++) {
+            for (k = 0; k <= i; k++) {
+                double rest = theory->remainder[i * r + k] - (i == k);
+                omega[twsi_packed(i, k)] += slope_mean * rest;
+                noise[twsi_packed(i, k)] += noise_mean * rest;
+            }
+        }
+    }
+    for (i = 0; i < r; i++) {
+        for (k = 0; k <= i; k++) {
+            double square = 0; /* (A Omega)^2 */
+            for (j = 0; j < r; j++)
+                square += omega[twsi_packed(twsi_max(i, j), twsi_min(i, j))] *
+                          omega[twsi_packed(twsi_max(k, j), twsi_min(k, j))];
+            out[twsi_packed(i, k)] = 2 * theory->linear[node] * A * omega[twsi_packed(i, k)] +
+                                     A * A * square +
+                                     A * A * theory->rho * noise[twsi_packed(i, k)];
+        }
+    }
+}
+
+/* ---- outliers of a matrix of independent Gaussian rows ---- */
+
+typedef struct twsi_spectrum {
+    size_t atoms, r, p, sets;
+    double ratio, rho; /* N/d, d/n */
+    int feedback;
+    const double *A, *w;    /* law of A: atoms */
+    const double *S0;       /* lin^2 */
+    const double *K[2];     /* kappa A^2 of each set */
+    const double *nu;       /* atoms x r */
+    const double *mean;     /* atoms x r (r + 1) / 2: A^2 nu nu^T + c D */
+    const double *U;        /* atoms x TWSI_POLY, orthonormal under w */
+    const double *bin_value[2], *bin_weight[2];
+    size_t bins[2];
+    double J[TWSI_POLY * TWSI_POLY], j[TWSI_POLY * TWSI_POLY]; /* (1 - ell)^-1; J J^T - 1 */
+    double q0[TWSI_POLY * TWSI_BASIS], q1[TWSI_POLY * TWSI_BASIS];
+    double *S, *m;          /* at the last t */
+    double MU[TWSI_POLY * TWSI_POLY];
+    double T[TWSI_BASIS * TWSI_BASIS];
+    double t_star, edge, t_low;
+    double values[TWSI_BASIS], vectors[TWSI_BASIS * TWSI_BASIS], matrix[TWSI_BASIS * TWSI_BASIS];
+} twsi_spectrum;
+
+/* s^2 at t, with S left in spectrum->S; DBL_MAX beyond the admissible range. Where the samples'
+   noise spreads, heavy samples count more near the edge: mu_l = E[theta / (1 - rho theta g_l)],
+   iterated from 1 upwards. */
+TWSI_FN double twsi_bulk(twsi_spectrum *spectrum, double t) {
+    double mu[2] = {1, 1}, next[2], g[2], sum = 0;
+    size_t i, k, l, turn;
+    for (turn = 0;; turn++) {
+        double largest = 0;
+        int done = 1;
+        if (turn == 400) return DBL_MAX;
+        for (i = 0; i < spectrum->atoms; i++) {
+            double S = spectrum->S0[i];
+            for (l = 0; l < spectrum->sets; l++) S += mu[l] * spectrum->K[l][i];
+            spectrum->S[i] = S;
+            if (S > largest) largest = S;
+        }
+        if (!(t * largest < 1)) return DBL_MAX;
+        g[0] = g[1] = 0;
+        for (i = 0; i < spectrum->atoms; i++) {
+            double f = spectrum->w[i] / (1 - spectrum->S[i] * t);
+            for (l = 0; l < spectrum->sets; l++) g[l] += f * spectrum->K[l][i];
+        }
+        for (l = 0; l < spectrum->sets; l++) {
+            double x = spectrum->rho * spectrum->ratio * t * g[l];
+            next[l] = 0;
+            for (k = 0; k < spectrum->bins[l]; k++) {
+                double theta = spectrum->bin_value[l][k];
+                if (!(x * theta < 1)) return DBL_MAX;
+                next[l] += spectrum->bin_weight[l][k] * theta / (1 - x * theta);
+            }
+        }
+        for (l = 0; l < spectrum->sets; l++) {
+            if (!(fabs(next[l] - mu[l]) < 1e-10 * next[l])) done = 0;
+            mu[l] = next[l];
+        }
+        if (done) break;
+    }
+    for (i = 0; i < spectrum->atoms; i++) {
+        double S = spectrum->S0[i];
+        for (l = 0; l < spectrum->sets; l++) S += mu[l] * spectrum->K[l][i];
+        spectrum->S[i] = S;
+        if (!(t * S < 1)) return DBL_MAX;
+        sum += spectrum->w[i] * S / (1 - S * t);
+    }
+    return 1 / t + spectrum->ratio * sum;
+}
+
+/* The edge: least s^2 over t, by golden section. */
+TWSI_FN void twsi_edge(twsi_spectrum *spectrum) {
+    double largest = 0, low, high, ratio = 0.61803398874989484820, fa, fb, a, b;
+    size_t i, l;
+    int step;
+    for (i = 0; i < spectrum->atoms; i++) {
+        double S = spectrum->S0[i];
+        for (l = 0; l < spectrum->sets; l++) S += spectrum->K[l][i];
+        largest = fmax(largest, S);
+    }
+    if (!(largest > 1e-300)) largest = 1e-300;
+    low = 1e-9 / largest;
+    high = (1 - 1e-12) / largest;
+    a = high - ratio * (high - low);
+    b = low + ratio * (high - low);
+    fa = twsi_bulk(spectrum, a);
+    fb = twsi_bulk(spectrum, b);
+    for (step = 0; step < 60; step++) {
+        if (fa <= fb) {
+            high = b, b = a, fb = fa;
+            a = high - ratio * (high - low);
+            fa = twsi_bulk(spectrum, a);
+        } else {
+            low = a, a = b, fa = fb;
+            b = low + ratio * (high - low);
+            fb = twsi_bulk(spectrum, b);
+        }
+    }
+    fa = twsi_bulk(spectrum, low);
+    for (step = 0; step < 1000 && fa >= DBL_MAX; step++) fa = twsi_bulk(spectrum, low *= 0.99);
+    spectrum->t_star = low;
+    spectrum->edge = sqrt(fa);
+}
+
+/* MU = E[m U U^T]. */
+TWSI_FN void twsi_poly_gram(twsi_spectrum *spectrum) {
+    size_t i, k, l;
+    for (k = 0; k < TWSI_POLY * TWSI_POLY; k++) spectrum->MU[k] = 0;
+    for (i = 0; i < spectrum->atoms; i++) {
+        const double *u = spectrum->U + i * TWSI_POLY;
+        double w = spectrum->w[i] * spectrum->m[i];
+        for (k = 0; k < TWSI_POLY; k++)
+            for (l = 0; l <= k; l++) spectrum->MU[k * TWSI_POLY + l] += w * u[k] * u[l];
+    }
+    for (k = 0; k < TWSI_POLY; k++)
+        for (l = 0; l < k; l++) spectrum->MU[l * TWSI_POLY + k] = spectrum->MU[k * TWSI_POLY + l];
+}
+
+/* 1 + s MU j (or, transposed, 1 + s j MU) into out. */
+TWSI_FN void twsi_feedback_matrix(const twsi_spectrum *spectrum, double s, int transposed,
+                                  double *out) {
+    size_t i, k, l;
+    for (k = 0; k < TWSI_POLY; k++) {
+        for (l = 0; l < TWSI_POLY; l++) {
+            double sum = 0;
+            for (i = 0; i < TWSI_POLY; i++)
+                sum += transposed ? spectrum->j[k * TWSI_POLY + i] * spectrum->MU[i * TWSI_POLY + l]
+                                  : spectrum->MU[k * TWSI_POLY + i] * spectrum->j[i * TWSI_POLY + l];
+            out[k * TWSI_POLY + l] = (k == l) + s * sum;
+        }
+    }
+}
+
+/* The feedback's part of T / q: q1^T (MU^-1 + s j)^-1 q1 - q0^T MU q0, added to M (r x r). */
+TWSI_FN void twsi_add_feedback(twsi_spectrum *spectrum, double s, double *M) {
+    double system[TWSI_POLY * TWSI_POLY], middle[TWSI_POLY * TWSI_POLY];
+    size_t r = spectrum->r, a, b, k, l;
+    twsi_poly_gram(spectrum);
+    twsi_feedback_matrix(spectrum, s, 0, system);
+    memcpy(middle, spectrum->MU, sizeof middle);
+    twsi_solve(TWSI_POLY, system, middle, TWSI_POLY);
+    for (a = 0; a < r; a++) {
+        for (b = 0; b < r; b++) {
+            double sum = 0;
+            for (k = 0; k < TWSI_POLY; k++)
+                for (l = 0; l < TWSI_POLY; l++)
+                    sum += spectrum->q1[k * r + a] * spectrum->q1[l * r + b] *
+                               middle[k * TWSI_POLY + l] -
+                           spectrum->q0[k * r + a] * spectrum->q0[l * r + b] *
+                               spectrum->MU[k * TWSI_POLY + l];
+            M[a * r + b] += sum;
+        }
+    }
+}
+
+/* T(t) into spectrum->T; returns s. */
+TWSI_FN double twsi_outlier_matrix(twsi_spectrum *spectrum, double t) {
+    size_t r = spectrum->r, packed = r * (r + 1) / 2, i, k, l;
+    double s = sqrt(twsi_bulk(spectrum, t)), sum[TWSI_PACKED], *T = spectrum->T;
+    for (k = 0; k < packed; k++) sum[k] = 0;
+    for (i = 0; i < spectrum->atoms; i++) {
+        const double *mean = spectrum->mean + i * packed;
+        double w;
+        spectrum->m[i] = 1 / (s * (1 - spectrum->S[i] * t));
+        w = spectrum->w[i] * spectrum->m[i];
+        for (k = 0; k < packed; k++) sum[k] += w * mean[k];
+    }
+    for (k = 0; k < r; k++)
+        for (l = 0; l < r; l++) T[k * r + l] = sum[twsi_packed(twsi_max(k, l), twsi_min(k, l))];
+    if (spectrum->feedback) twsi_add_feedback(spectrum, s, T);
+    for (k = 0; k < r; k++) {
+        for (l = 0; l <= k; l++) {
+            double value = 0.5 * s * t * (T[k * r + l] + T[l * r + k]);
+            T[k * r + l] = T[l * r + k] = value;
+        }
+    }
+    return s;
+}
+
+/* The same, with its eigenvalues in spectrum->values. */
+TWSI_FN double twsi_outlier_values(twsi_spectrum *spectrum, double t) {
+    double s = twsi_outlier_matrix(spectrum, t);
+    memcpy(spectrum->matrix, spectrum->T, spectrum->r * spectrum->r * sizeof(double));
+    twsi_eigen(spectrum->r, spectrum->matrix, spectrum->values, spectrum->vectors);
+    return s;
+}
+
+/* The t where the k-th eigenvalue passes 1, by bisection in log t; above 1 at t_high. */
+TWSI_FN double twsi_crossing(twsi_spectrum *spectrum, size_t k, double t_high) {
+    double low = log(1e-36), high = log(t_high);
+    int step;
+    for (step = 0; step < 60; step++) {
+        double middle = 0.5 * (low + high);
+        twsi_outlier_values(spectrum, exp(middle));
+        if (spectrum->values[k] > 1) high = middle;
+        else low = middle;
+    }
+    return exp(0.5 * (low + high));
+}
+
+TWSI_FN double twsi_quadratic(size_t n, const double *a, const double *w) {
+    double sum = 0;
+    size_t i, j;
+    for (i = 0; i < n; i++)
+        for (j = 0; j < n; j++) sum += w[i] * a[i * n + j] * w[j];
+    return sum;
+}
+
+/* The outlier at t: returns s, coordinates of the right vector in right (r) and the left vector as
+   a function of A in left (atoms). Both are what is not random: norms at most 1. */
+TWSI_FN double twsi_outlier_vectors(twsi_spectrum *spectrum, size_t k, double t, double *right,
+                                    double *left) {
+    size_t r = spectrum->r, i, a, b;
+    double w[TWSI_BASIS], s, s_up, s_down, up, down, step, slope, scale;
+    twsi_outlier_values(spectrum, t);
+    for (i = 0; i < r; i++) w[i] = spectrum->vectors[i * r + k];
+    step = 1e-5 * fmin(t, spectrum->t_star - t);
+    s_up = twsi_outlier_matrix(spectrum, t + step);
+    up = twsi_quadratic(r, spectrum->T, w);
+    s_down = twsi_outlier_matrix(spectrum, t - step);
+    down = twsi_quadratic(r, spectrum->T, w);
+    s = twsi_outlier_matrix(spectrum, t);
+    slope = (down - up) / (s_up - s_down);
+    scale = slope > 1e-250 ? sqrt(2 * s * t / slope) : 0;
+    for (i = 0; i < spectrum->atoms; i++) {
+        double sum = 0;
+        for (a = 0; a < r; a++) sum += spectrum->nu[i * r + a] * w[a];
+        left[i] = spectrum->A[i] * spectrum->m[i] * sum;
+    }
+    if (spectrum->feedback) {
+        double system[TWSI_POLY * TWSI_POLY], x0[TWSI_POLY], y[TWSI_POLY], h[TWSI_POLY];
+        twsi_feedback_matrix(spectrum, s, 1, system);
+        for (a = 0; a < TWSI_POLY; a++) {
+            x0[a] = y[a] = h[a] = 0;
+            for (b = 0; b < r; b++) {
+                x0[a] += spectrum->q0[a * r + b] * w[b];
+                y[a] += spectrum->q1[a * r + b] * w[b];
+            }
+        }
+        twsi_solve(TWSI_POLY, system, y, 1);
+        for (i = 0; i < spectrum->atoms; i++) {
+            double sum = 0;
+            for (a = 0; a < TWSI_POLY; a++) sum += spectrum->U[i * TWSI_POLY + a] * (y[a] - x0[a]);
+            left[i] += spectrum->m[i] * sum;
+            for (a = 0; a < TWSI_POLY; a++)
+                h[a] += spectrum->U[i * TWSI_POLY + a] * spectrum->w[i] * left[i];
+        }
+        for (i = 0; i < spectrum->atoms; i++)
+            for (a = 0; a < TWSI_POLY; a++)
+                for (b = 0; b < TWSI_POLY; b++)
+                    left[i] += spectrum->U[i * TWSI_POLY + a] *
+                               (spectrum->J[b * TWSI_POLY + a] - (a == b)) * h[b];
+    }
+    for (i = 0; i < r; i++) right[i] = scale * w[i];
+    for (i = 0; i < spectrum->atoms; i++) left[i] *= scale;
+    return s;
+}
+
+/* ---- from the nodes to the atoms ---- */
+
+typedef struct twsi_atoms {
+    size_t count;
+    double *A, *w, *S0, *K0, *K1, *nu, *mean, *U, *S, *m, *left;
+} twsi_atoms;
+
+TWSI_FN void twsi_atoms_take(twsi_pool *pool, twsi_atoms *atoms, size_t count) {
+    double **field[9];
+    size_t i;
+    field[0] = &atoms->A, field[1] = &atoms->w, field[2] = &atoms->S0, field[3] = &atoms->K0;
+    field[4] = &atoms->K1, field[5] = &atoms->S, field[6] = &atoms->m, field[7] = &atoms->left;
+    field[8] = NULL;
+    atoms->count = count;
+    for (i = 0; field[i] != NULL; i++)
+        *field[i] = (double *)twsi_take(pool, count, sizeof(double));
+    atoms->U = (double *)twsi_take(pool, count, TWSI_POLY * sizeof(double));
+}
+
+/* The law of A at finite N: its N quantiles, or beyond TWSI_EXACT_ATOMS panels of 8 nodes. */
+TWSI_FN size_t twsi_atom_count(double neurons, double reach) {
+    if (neurons <= TWSI_EXACT_ATOMS) return (size_t)neurons;
+    return 8 * 2 * (size_t)ceil(reach / 0.25);
+}
+
+TWSI_FN void twsi_atoms_normal(twsi_atoms *atoms, double neurons, double reach) {
+    double nodes[8], weights[8], sum = 0;
+    size_t panels = atoms->count / 8, i, k;
+    if (neurons <= TWSI_EXACT_ATOMS) {
+        for (i = 0; i < atoms->count; i++) {
+            atoms->A[i] = twsi_normal_atom(i, atoms->count);
+            atoms->w[i] = 1 / (double)atoms->count;
+        }
+        return;
+    }
+    twsi_gauss_rule(0, 8, nodes, weights);
+    for (i = 0; i < panels; i++) {
+        double half = reach / (double)panels, middle = -reach + (2 * (double)i + 1) * half;
+        for (k = 0; k < 8; k++) {
+            double x = middle + half * nodes[k];
+            atoms->A[8 * i + k] = x;
+            sum += atoms->w[8 * i + k] = weights[k] * twsi_normal_density(x);
+        }
+    }
+    for (i = 0; i < atoms->count; i++) atoms->w[i] /= sum;
+}
+
+/* Polynomials of degree below TWSI_POLY, orthonormal under the atoms: Gram-Schmidt, twice. */
+TWSI_FN void twsi_atoms_polynomials(twsi_atoms *atoms) {
+    size_t i, k, l;
+    int pass;
+    for (k = 0; k < TWSI_POLY; k++) {
+        double norm = 0;
+        for (i = 0; i < atoms->count; i++)
+            atoms->U[i * TWSI_POLY + k] =
+                k == 0 ? 1 : atoms->A[i] * atoms->U[i * TWSI_POLY + k - 1];
+        for (pass = 0; pass < 2; pass++) {
+            for (l = 0; l < k; l++) {
+                double dot = 0;
+                for (i = 0; i < atoms->count; i++)
+                    dot += atoms->w[i] * atoms->U[i * TWSI_POLY + k] * atoms->U[i * TWSI_POLY + l];
+                for (i = 0; i < atoms->count; i++)
+                    atoms->U[i * TWSI_POLY + k] -= dot * atoms->U[i * TWSI_POLY + l];
+            }
+        }
+        for (i = 0; i < atoms->count; i++)
+            norm += atoms->w[i] * atoms->U[i * TWSI_POLY + k] * atoms->U[i * TWSI_POLY + k];
+        /* fewer atoms than degrees: nothing is left, and the polynomial is dropped */
+        norm = norm > 1e-12 ? 1 / sqrt(norm) : 0;
+        for (i = 0; i < atoms->count; i++) atoms->U[i * TWSI_POLY + k] *= norm;
+    }
+}
+
+/* project[node, k] = sum over atoms of w U_k(A) times the node's share in A. */
+TWSI_FN void twsi_atoms_project(const twsi_theory *theory, const twsi_atoms *atoms,
+                                double *project) {
+    double share[TWSI_HALF_NODES];
+    size_t i, j, k, first, half = theory->nodes / 2;
+    for (i = 0; i < TWSI_NODES * TWSI_POLY; i++) project[i] = 0;
+    for (i = 0; i < atoms->count; i++) {
+        first = twsi_interpolate(theory, atoms->A[i], share);
+        for (j = 0; j < half; j++)
+            for (k = 0; k < TWSI_POLY; k++)
+                project[(first + j) * TWSI_POLY + k] +=
+                    share[j] * atoms->w[i] * atoms->U[i * TWSI_POLY + k];
+    }
+}
+
+/* Row statistics at the atoms. */
+TWSI_FN void twsi_atoms_rows(const twsi_theory *theory, twsi_atoms *atoms) {
+    size_t r = theory->r, packed = r * (r + 1) / 2, half = theory->nodes / 2, i, j, k, l;
+    double share[TWSI_HALF_NODES];
+    for (i = 0; i < atoms->count; i++) {
+        size_t first = twsi_interpolate(theory, atoms->A[i], share);
+        double square = atoms->A[i] * atoms->A[i], lin = 0, k0 = 0, k1 = 0;
+        double *nu = atoms->nu + i * r, *mean = atoms->mean + i * packed;
+        for (k = 0; k < r; k++) nu[k] = 0;
+        for (k = 0; k < packed; k++) mean[k] = 0;
+        for (j = 0; j < half; j++) {
+            size_t node = first + j;
+            const double *excess = theory->excess + node * TWSI_PACKED;
+            double c = theory->ratio * share[j];
+            lin += share[j] * theory->linear[node];
+            k0 += share[j] * theory->kappa[0][node];
+            k1 += share[j] * theory->kappa[1][node];
+            for (k = 0; k < r; k++) nu[k] += share[j] * theory->nu[node * TWSI_BASIS + k];
+            for (k = 0; k < packed; k++) mean[k] += c * excess[k];
+        }
+        for (k = 0; k < r; k++)
+            for (l = 0; l <= k; l++) mean[twsi_packed(k, l)] += square * nu[k] * nu[l];
+        atoms->S0[i] = lin * lin;
+        atoms->K0[i] = fmax(k0, 0) * square;
+        atoms->K1[i] = fmax(k1, 0) * square;
+    }
+}
+
+TWSI_FN void twsi_spectrum_open(twsi_spectrum *spectrum, const twsi_theory *theory,
+                                const twsi_atoms *atoms) {
+    size_t r = theory->r, i, k, l;
+    double system[TWSI_POLY * TWSI_POLY];
+    memset(spectrum, 0, sizeof *spectrum);
+    spectrum->atoms = atoms->count;
+    spectrum->r = r;
+    spectrum->p = theory->samples.p;
+    spectrum->sets = theory->sets;
+    spectrum->ratio = theory->ratio;
+    spectrum->rho = theory->rho;
+    spectrum->feedback = theory->output > 0;
+    spectrum->A = atoms->A, spectrum->w = atoms->w, spectrum->S0 = atoms->S0;
+    spectrum->K[0] = atoms->K0, spectrum->K[1] = atoms->K1;
+    spectrum->nu = atoms->nu, spectrum->mean = atoms->mean, spectrum->U = atoms->U;
+    spectrum->S = atoms->S, spectrum->m = atoms->m;
+    for (k = 0; k < 2; k++) {
+        spectrum->bin_value[k] = theory->bin_value[k];
+        spectrum->bin_weight[k] = theory->bin_weight[k];
+        spectrum->bins[k] = theory->bins[k];
+    }
+    for (k = 0; k < TWSI_POLY; k++) {
+        for (l = 0; l < TWSI_POLY; l++) {
+            spectrum->J[k * TWSI_POLY + l] = k == l;
+            system[k * TWSI_POLY + l] = (k == l) - theory->ell[k * TWSI_POLY + l];
+        }
+    }
+    twsi_solve(TWSI_POLY, system, spectrum->J, TWSI_POLY);
+    for (k = 0; k < TWSI_POLY; k++) {
+        for (l = 0; l < TWSI_POLY; l++) {
+            double sum = 0;
+            for (i = 0; i < TWSI_POLY; i++)
+                sum += spectrum->J[k * TWSI_POLY + i] * spectrum->J[l * TWSI_POLY + i];
+            spectrum->j[k * TWSI_POLY + l] = sum - (k == l);
+        }
+    }
+    for (i = 0; i < atoms->count; i++)
+        for (k = 0; k < TWSI_POLY; k++)
+            for (l = 0; l < r; l++)
+                spectrum->q0[k * r + l] += atoms->w[i] * atoms->A[i] *
+                                           atoms->U[i * TWSI_POLY + k] * atoms->nu[i * r + l];
+    for (k = 0; k < TWSI_POLY; k++)
+        for (l = 0; l < r; l++)
+            for (i = 0; i < TWSI_POLY; i++)
+                spectrum->q1[k * r + l] += spectrum->J[k * TWSI_POLY + i] * spectrum->q0[i * r + l];
+}
+
+/* |sum w left A^power| / sqrt(sum w A^(2 power)). */
+TWSI_FN double twsi_readout_overlap(const twsi_atoms *atoms, int power) {
+    double dot = 0, norm = 0;
+    size_t i;
+    for (i = 0; i < atoms->count; i++) {
+        double a = power == 1 ? atoms->A[i] : atoms->A[i] * atoms->A[i];
+        dot += atoms->w[i] * atoms->left[i] * a;
+        norm += atoms->w[i] * a * a;
+    }
+    return norm > 0 ? fmin(fabs(dot) / sqrt(norm), 1) : 0;
+}
+
+/* Where the surrogate leaves its directions; NULL in the population. */
+typedef struct twsi_directions {
+    double *right, *left; /* either may be NULL */
+    const double *basis;  /* r x d */
+    size_t inputs;
+} twsi_directions;
+
+TWSI_FN void twsi_write_directions(const twsi_directions *out, const twsi_atoms *atoms, size_t k,
+                                   size_t r, const double *right, double right_norm,
+                                   double left_norm) {
+    double sign = 0;
+    size_t i, l;
+    for (i = 0; i < atoms->count; i++) sign += atoms->A[i] * atoms->left[i];
+    sign = sign < 0 ? -1 : 1;
+    if (out->right != NULL && right_norm > 0) {
+        double *v = out->right + k * out->inputs;
+        for (i = 0; i < out->inputs; i++) {
+            v[i] = 0;
+            for (l = 0; l < r; l++)
+                v[i] += sign / right_norm * right[l] * out->basis[l * out->inputs + i];
+        }
+    }
+    if (out->left != NULL && left_norm > 0)
+        for (i = 0; i < atoms->count; i++)
+            out->left[k * atoms->count + i] =
+                sign * atoms->left[i] / (left_norm * sqrt((double)atoms->count));
+}
+
+/* Everything that follows once rows, basis and noise law are known. */
+TWSI_FN void twsi_report(const twsi_theory *theory, twsi_spectrum *spectrum, twsi_atoms *atoms,
+                         const twsi_directions *directions, tws_prediction *out) {
+    double t_high, right[TWSI_BASIS];
+    size_t i, k, count = 0;
+    out->kappa = 0;
+    for (i = 0; i < theory->nodes; i++)
+        out->kappa += theory->weight[i] * (theory->kappa[0][i] + theory->kappa[1][i]);
+    out->spikes = theory->spikes;
+    memcpy(out->strengths, theory->strengths, sizeof out->strengths);
+    out->output = theory->output_rms;
+    twsi_edge(spectrum);
+    out->edge = spectrum->edge;
+    t_high = spectrum->t_star * (1 - 1e-7);
+    twsi_outlier_values(spectrum, t_high);
+    while (count < spectrum->r && count < TWS_MAX_OUTLIERS && spectrum->values[count] > 1) count++;
+    out->outliers = count;
+    for (k = 0; k < count; k++) {
+        double t = twsi_crossing(spectrum, k, t_high), part = 0, whole = 0, left = 0;
+        out->singular_values[k] = twsi_outlier_vectors(spectrum, k, t, right, atoms->left);
+        for (i = 0; i < spectrum->r; i++) {
+            whole += right[i] * right[i];
+            if (i + 1 == spectrum->p) part = whole;
+        }
+        for (i = 0; i < atoms->count; i++) left += atoms->w[i] * atoms->left[i] * atoms->left[i];
+        out->alignments[k] = fmin(sqrt(part), 1);
+        out->right_norms[k] = fmin(sqrt(whole), 1);
+        out->left_norms[k] = fmin(sqrt(left), 1);
+        out->readout_alignments[k] = twsi_readout_overlap(atoms, 1);
+        out->readout_square_alignments[k] = twsi_readout_overlap(atoms, 2);
+        out->captured += out->alignments[k] * out->alignments[k];
+        if (directions != NULL)
+            twsi_write_directions(directions, atoms, k, spectrum->r, right, sqrt(whole), sqrt(left));
+    }
+    out->captured = sqrt(out->captured);
+}
+
+/* Last guard: a prediction with NaN or infinity in it is never handed out. */
+TWSI_FN int twsi_prediction_finite(const tws_prediction *p) {
+    double sum = fabs(p->edge) + fabs(p->captured) + fabs(p->kappa) + fabs(p->output);
+    size_t k;
+    for (k = 0; k < TWS_MAX_OUTLIERS; k++)
+        sum += fabs(p->singular_values[k]) + fabs(p->alignments[k]) +
+               fabs(p->readout_alignments[k]) + fabs(p->readout_square_alignments[k]) +
+               fabs(p->right_norms[k]) + fabs(p->left_norms[k]) + fabs(p->strengths[k]);
+    return sum < 1e150;
+}
+
+/* ---- checks ---- */
+
+TWSI_FN tws_status twsi_theory_number(tws_context *context, const char *name, double value,
+                                      double low, double high, const char *range) {
+    if (value >= low && value <= high) return TWS_OK;
+    return twsi_fail(context, TWS_BAD_ARGUMENT, "%s is %g, allowed is %s", name, value, range);
+}
+
+/* E f(z)^2 on [-reach, reach] in equal panels of 8 Legendre nodes, for sigma, sigma' or a target of
+   one direction. */
+TWSI_FN double twsi_second_moment(const tws_activation *activation, int slope,
+                                  const tws_target *target, double reach, size_t panels) {
+    double nodes[8], weights[8], sum = 0, half = reach / (double)panels;
+    size_t i, k;
+    twsi_gauss_rule(0, 8, nodes, weights);
+    for (i = 0; i < panels; i++) {
+        for (k = 0; k < 8; k++) {
+            double z = -reach + (2 * (double)i + 1 + nodes[k]) * half, f;
+            if (target != NULL) f = tws_target_value(target, &z);
+            else f = slope ? tws_activation_slope(activation, z) : tws_activation_value(activation, z);
+            sum += 2 * half * weights[k] * twsi_normal_density(z) * f * f;
+        }
+    }
+    return sum;
+}
+
+/* Two rules that agree on every square integrable function worth the name, and differ by factors
+   where a pole or a growth like exp(z^2) makes the integral infinite. */
+TWSI_FN int twsi_integrable(const tws_activation *activation, int slope, const tws_target *target) {
+    double short_rule = twsi_second_moment(activation, slope, target, 8, 31);
+    double long_rule = twsi_second_moment(activation, slope, target, 11, 97);
+    return long_rule < 1e100 && fabs(long_rule - short_rule) <= 0.2 * long_rule + 1e-200;
+}
+
+TWSI_FN tws_status twsi_theory_activation(tws_context *context, const tws_activation *activation) {
+    double c[1], a, b, e;
+    int k;
+    if ((int)activation->kind < 0 || (int)activation->kind >= (int)TWS_ACTIVATION_COUNT)
+        return twsi_fail(context, TWS_BAD_ARGUMENT, "activation.kind is %d, allowed are 0 to %d",
+                         (int)activation->kind, (int)TWS_ACTIVATION_COUNT - 1);
+    if (activation->kind == TWS_CUSTOM_ACTIVATION &&
+        (activation->value == NULL || activation->slope == NULL))
+        return twsi_fail(context, TWS_BAD_ARGUMENT,
+                         "activation.value or activation.slope is NULL, a custom one needs both");
+    for (k = 0; k <= TWS_MAX_DEGREE && activation->kind == TWS_HERMITE; k++)
+        if (!(fabs(activation->hermite[k]) < 1e50))
+            return twsi_fail(context, TWS_BAD_ARGUMENT,
+                             "activation.hermite[%d] is %g, a finite number is needed", k,
+                             activation->hermite[k]);
+    if (!twsi_hermite_sums(activation, c, 1, &a, &b, &e))
+        return twsi_fail(context, TWS_BAD_ARGUMENT,
+                         "activation (%s) or its slope is not finite on [-10, 10]",
+                         tws_activation_name(activation->kind));
+    if (!twsi_integrable(activation, 0, NULL) || !twsi_integrable(activation, 1, NULL))
+        return twsi_fail(context, TWS_BAD_ARGUMENT,
+                         "activation (%s) or its slope is not square integrable under N(0,1)",
+                         tws_activation_name(activation->kind));
+    return TWS_OK;
+}
+
+TWSI_FN tws_status twsi_theory_target(tws_context *context, const tws_target *target) {
+    int k;
+    if ((int)target->kind < 0 || (int)target->kind >= (int)TWS_TARGET_COUNT)
+        return twsi_fail(context, TWS_BAD_ARGUMENT, "target.kind is %d, allowed are 0 to %d",
+                         (int)target->kind, (int)TWS_TARGET_COUNT - 1);
+    if (target->directions < 1 || target->directions > TWS_MAX_DIRECTIONS)
+        return twsi_fail(context, TWS_BAD_ARGUMENT, "target.directions is %lu, allowed are 1 to %d",
+                         (unsigned long)target->directions, TWS_MAX_DIRECTIONS);
+    if (target->kind >= TWS_PRODUCT2 && target->kind <= TWS_HE4_SIGN_PRODUCT3 &&
+        target->directions < (target->kind == TWS_PRODUCT2 || target->kind == TWS_STAIRCASE ? 2u : 3u))
+        return twsi_fail(context, TWS_BAD_ARGUMENT, "target.directions is %lu, too few for %s",
+                         (unsigned long)target->directions, tws_target_name(target->kind));
+    if (target->kind == TWS_CUSTOM_TARGET && target->function == NULL)
+        return twsi_fail(context, TWS_BAD_ARGUMENT,
+                         "target.function is NULL, a custom target needs one");
+    for (k = 0; k <= TWS_MAX_DEGREE && target->kind == TWS_TARGET_HERMITE; k++)
+        if (!(fabs(target->hermite[k]) < 1e20))
+            return twsi_fail(context, TWS_BAD_ARGUMENT,
+                             "target.hermite[%d] is %g, a finite number is needed", k,
+                             target->hermite[k]);
+    if (target->directions == 1 && !twsi_integrable(NULL, 0, target))
+        return twsi_fail(context, TWS_BAD_ARGUMENT,
+                         "target (%s) is not finite or not square integrable under N(0,1)",
+                         tws_target_name(target->kind));
+    return TWS_OK;
+}
+
+/* Ranges of everything but the target's function. */
+TWSI_FN tws_status twsi_theory_check(tws_context *context, const tws_theory_input *input) {
+    static const char *const size = "2 to 1e15", *const alpha = "0 <= alpha < 1/2";
+    const double below_half = 0.5 - DBL_EPSILON / 4;
+    tws_status status = TWS_OK;
+    if (input == NULL) return twsi_fail(context, TWS_BAD_ARGUMENT, "input is NULL");
+#define TWSI_RANGE(name, low, high, range) \
+    if (status == TWS_OK)                  \
+    status = twsi_theory_number(context, #name, input->name, low, high, range)
+    TWSI_RANGE(neurons, 2, TWS_LARGEST_SIZE, size);
+    TWSI_RANGE(inputs, 2, TWS_LARGEST_SIZE, size);
+    TWSI_RANGE(samples, 2, TWS_LARGEST_SIZE, size);
+    TWSI_RANGE(alpha1, 0, below_half, alpha);
+    TWSI_RANGE(alpha2, 0, below_half, alpha);
+    TWSI_RANGE(scale1, 1e-100, 1e6, "0 < scale1 <= 1e6");
+    TWSI_RANGE(scale2, 1e-100, 1e6, "0 < scale2 <= 1e6");
+    TWSI_RANGE(noise, 0, 1e6, "0 to 1e6");
+    if (status == TWS_OK && input->output_scale != TWS_MEAN_FIELD)
+        TWSI_RANGE(output_scale, 0, 1e6, "0 to 1e6, or TWS_MEAN_FIELD");
+#undef TWSI_RANGE
+    if (status != TWS_OK) return status;
+    if (input->batches != TWS_FRESH && input->batches != TWS_REUSE)
+        return twsi_fail(context, TWS_BAD_ARGUMENT,
+                         "batches is %d, allowed are TWS_FRESH and TWS_REUSE", (int)input->batches);
+    status = twsi_theory_activation(context, &input->activation);
+    if (status == TWS_OK) status = twsi_theory_target(context, &input->target);
+    if (status == TWS_OK && (double)input->target.directions > input->inputs)
+        return twsi_fail(context, TWS_BAD_ARGUMENT,
+                         "target.directions is %lu, allowed is at most inputs = %g",
+                         (unsigned long)input->target.directions, input->inputs);
+    return status;
+}
+
+TWS_API tws_theory_input tws_theory_from_config(const tws_config *config) {
+    tws_theory_input input;
+    memset(&input, 0, sizeof input);
+    input.neurons = (double)config->neurons;
+    input.inputs = (double)config->inputs;
+    input.samples = (double)config->samples;
+    input.alpha1 = config->alpha1;
+    input.alpha2 = config->alpha2;
+    input.scale1 = config->scale1;
+    input.scale2 = config->scale2;
+    input.activation = config->activation;
+    input.target = config->target;
+    input.noise = config->noise;
+    input.batches = config->batches;
+    input.output_scale = config->output_scale;
+    return input;
+}
+
+TWS_API tws_status tws_hermite_coefficients(tws_context *context, const tws_activation *activation,
+                                            double *coefficients, size_t count) {
+    double mean, square, product;
+    tws_status status;
+    if (activation == NULL || coefficients == NULL)
+        return twsi_fail(context, TWS_BAD_ARGUMENT, "%s is NULL",
+                         activation == NULL ? "activation" : "coefficients");
+    if (count > 32)
+        return twsi_fail(context, TWS_BAD_ARGUMENT, "count is %lu, allowed are 0 to 32",
+                         (unsigned long)count);
+    status = twsi_theory_activation(context, activation);
+    if (status == TWS_OK)
+        twsi_hermite_sums(activation, coefficients, count, &mean, &square, &product);
+    return status;
+}
+
+/* ---- the population theory ---- */
+
+/* Sizes and step sizes. */
+TWSI_FN void twsi_theory_sizes(twsi_theory *theory, const tws_theory_input *input) {
+    double root = sqrt(input->neurons);
+    theory->input = *input;
+    theory->reuse = input->batches == TWS_REUSE;
+    theory->rho = input->inputs / input->samples;
+    theory->ratio = input->neurons / input->inputs;
+    theory->eta1 = input->scale1 * pow(input->neurons, input->alpha1);
+    theory->eta2 = input->scale2 * pow(input->neurons, input->alpha2);
+    theory->eps1 = theory->eta1 / root;
+    theory->eps2 = theory->eta2 / root;
+    theory->output = input->output_scale == TWS_MEAN_FIELD ? 1 : input->output_scale * root;
+}
+
+/* Takes and fills the samples of the population. clip: see twsi_axis_panels. */
+TWSI_FN void twsi_population(twsi_pool *pool, const tws_theory_input *input,
+                             twsi_samples *samples, double clip, int fine) {
+    size_t p = input->target.directions, count;
+    twsi_grid *grid;
+    if (p > 4) {
+        twsi_samples_take(pool, samples, p, TWSI_LATTICE);
+        if (pool->status == TWS_OK) twsi_lattice(input, samples, clip);
+        return;
+    }
+    grid = (twsi_grid *)twsi_take(pool, 1, sizeof *grid);
+    if (grid == NULL) return;
+    twsi_grid_open(grid, input, clip, fine);
+    count = twsi_grid_walk(grid, input, NULL, 0);
+    twsi_samples_take(pool, samples, p, count);
+    if (pool->status == TWS_OK) twsi_grid_walk(grid, input, samples, count);
+}
+
+/* From averages to a report: rows, basis, atoms, outliers. */
+TWSI_FN void twsi_population_report(twsi_theory *theory, twsi_team *team, twsi_spectrum *spectrum,
+                                    twsi_atoms *atoms, double *work, tws_prediction *out) {
+    double project[TWSI_NODES * TWSI_POLY];
+    size_t n = theory->samples.count, set;
+    twsi_rows(theory);
+    for (set = 0; set < theory->sets; set++) {
+        twsi_heaviness(theory, set, work);
+        twsi_noise_law(theory, set, work);
+    }
+    twsi_mean_target(theory);
+    twsi_mean_rows(theory, work);
+    theory->r = theory->samples.p + twsi_mean_basis(theory, work, n + 1);
+    twsi_strengths(theory);
+    twsi_coordinates(theory);
+    twsi_run(team, theory->nodes, twsi_excess_task, theory);
+    twsi_atoms_project(theory, atoms, project);
+    twsi_feedback(theory, project, work, work + TWSI_POLY * n);
+    twsi_atoms_rows(theory, atoms);
+    twsi_spectrum_open(spectrum, theory, atoms);
+    twsi_report(theory, spectrum, atoms, NULL, out);
+}
+
+TWS_API tws_status tws_predict(tws_context *context, const tws_theory_input *input,
+                               tws_prediction *step1, tws_prediction *step2) {
+    tws_status status = twsi_theory_check(context, input);
+    twsi_pool pool;
+    twsi_team team;
+    twsi_theory *theory;
+    twsi_spectrum *spectrum;
+    twsi_atoms atoms;
+    tws_prediction one, two;
+    double *work, clip, reach;
+    size_t n, basis;
+    if (status != TWS_OK) return status;
+    memset(&one, 0, sizeof one);
+    memset(&two, 0, sizeof two);
+    one.step = 1;
+    two.step = 2;
+    twsi_pool_open(&pool, context);
+    theory = (twsi_theory *)twsi_take(&pool, 1, sizeof *theory);
+    spectrum = (twsi_spectrum *)twsi_take(&pool, 1, sizeof *spectrum);
+    clip = twsi_normal_tail(0.5 / input->samples);
+    reach = twsi_normal_tail(0.5 / input->neurons);
+    basis = input->target.directions + TWSI_MEANS;
+    if (pool.status == TWS_OK) {
+        memset(theory, 0, sizeof *theory);
+        twsi_theory_sizes(theory, input);
+        twsi_population(&pool, input, &theory->samples, clip, 0);
+    }
+    if (pool.status == TWS_OK) {
+        n = theory->samples.count;
+        theory->average = (double *)twsi_take(&pool, TWSI_NODES * TWSI_AVERAGES * n, sizeof(double));
+        theory->residual = (double *)twsi_take(&pool, n, sizeof(double));
+        theory->coordinate[0] = (double *)twsi_take(&pool, basis * n, sizeof(double));
+        theory->coordinate[1] = (double *)twsi_take(&pool, basis * n, sizeof(double));
+        theory->excess = (double *)twsi_take(&pool, TWSI_NODES * TWSI_PACKED, sizeof(double));
+        work = (double *)twsi_take(&pool, TWSI_NODES * (n + 1), sizeof(double));
+        twsi_atoms_take(&pool, &atoms, twsi_atom_count(input->neurons, reach));
+        atoms.nu = (double *)twsi_take(&pool, atoms.count * basis, sizeof(double));
+        atoms.mean = (double *)twsi_take(&pool, atoms.count * (basis * (basis + 1) / 2), sizeof(double));
+    }
+    if (pool.status != TWS_OK) {
+        status = twsi_fail(context, pool.status, "tws_predict could not take its memory");
+        twsi_pool_close(&pool);
+        return status;
+    }
+    status = twsi_team_open(&team, context, TWSI_NODES);
+    if (status == TWS_OK && !twsi_samples_moments(&theory->samples))
+        status = twsi_fail(context, TWS_BAD_ARGUMENT, "target (%s) is not finite at some input",
+                           tws_target_name(input->target.kind));
+    if (status == TWS_OK) {
+        size_t p = input->target.directions;
+        double eta2 = theory->eta2, eps2 = theory->eps2;
+        if (p == 1 && input->noise == 0)
+            twsi_student_open(&theory->student, &input->activation, 0, 32, 8);
+        else
+            twsi_student_open(&theory->student, &input->activation, 1, p > 2 ? 23 : 29,
+                              p > 2 ? 5 : 6);
+        twsi_nodes_open(theory, p > 2 ? 10 : TWSI_HALF_NODES, reach);
+        theory->sum_share = 0.7 / input->samples;
+        twsi_samples_fields(&theory->samples, &theory->student, theory->rho, theory->reuse);
+        twsi_atoms_normal(&atoms, input->neurons, reach);
+        twsi_atoms_polynomials(&atoms);
+        if (!twsi_averages(theory, &team))
+            status = twsi_fail(context, TWS_BAD_ARGUMENT,
+                               "activation (%s) overflows at step size %g, allowed are activations "
+                               "that stay finite after one step",
+                               tws_activation_name(input->activation.kind), theory->eta1);
+        if (status == TWS_OK && step2 != NULL)
+            twsi_population_report(theory, &team, spectrum, &atoms, work, &two);
+        if (status == TWS_OK && step1 != NULL) {
+            /* W_1 is W_2 with a second step of size 0 on the same batch */
+            theory->eta2 = theory->eps2 = 0;
+            theory->reuse = 1;
+            twsi_population_report(theory, &team, spectrum, &atoms, work, &one);
+            theory->eta2 = eta2;
+            theory->eps2 = eps2;
+        }
+        if (status == TWS_OK && !(twsi_prediction_finite(&one) && twsi_prediction_finite(&two)))
+            status = twsi_fail(context, TWS_BAD_ARGUMENT,
+                               "scale1 %g and scale2 %g make the prediction overflow; allowed are "
+                               "steps whose spectrum is finite",
+                               input->scale1, input->scale2);
+    }
+    twsi_team_close(&team);
+    twsi_pool_close(&pool);
+    if (status != TWS_OK) return status;
+    if (step1 != NULL) *step1 = one;
+    if (step2 != NULL) *step2 = two;
+    return TWS_OK;
+}
+
+/* ---- the limit ---- */
+
+#define TWSI_SERIES 13 /* points in e from which Taylor coefficients are read */
+
+typedef struct twsi_leading {
+    const twsi_student *student;
+    twsi_samples *samples;
+    double rho, own_slope;  /* own_slope: E sigma'^2 */
+    int reuse, plain;       /* plain: the residual is -f_W1, the label has died */
+    double point[TWSI_SERIES], inverse[TWSI_SERIES * TWSI_SERIES];
+    double *series;         /* TWS_MAX_ORDERS x samples: F_k */
+    double gram[TWS_MAX_ORDERS * TWS_MAX_ORDERS];
+    double target[TWS_MAX_ORDERS * TWS_MAX_DIRECTIONS]; /* b_k */
+    double own[TWS_MAX_ORDERS];                         /* D_k */
+} twsi_leading;
+
+/* The residual of step two in the limit, without its power of N: y, or with an output scale that
+   does not shrink, minus the output after step one, linear in e. */
+TWSI_FN double twsi_leading_residual(const twsi_leading *leading, size_t j) {
+    const twsi_samples *samples = leading->samples;
+    const twsi_student *student = leading->student;
+    if (!leading->plain) return samples->label2[j];
+    return -(samples->own[j] * leading->own_slope + student->c1 * student->c1 * samples->s[j] +
+             4 * student->c2 * student->c2 * samples->mean);
+}
+
+/* ReLU with an own part: psi bends at e = 0. Order 1 is the part odd in e; the part along |e|, whose
+   left vector is a |a|, takes the last place. */
+#define TWSI_BEND (TWS_MAX_ORDERS - 1)
+TWSI_FN void twsi_leading_relu(const twsi_leading *leading, twsi_point *at, double *out) {
+    double up[TWSI_AVERAGES], down[TWSI_AVERAGES];
+    size_t k;
+    for (k = 0; k < TWS_MAX_ORDERS; k++) out[k] = 0;
+    at->e = 1e-4;
+    twsi_average(leading->student, at, 1, up);
+    at->e = -1e-4;
+    twsi_average(leading->student, at, 1, down);
+    out[0] = leading->student->c1;
+    out[1] = (up[TWSI_PSI] - down[TWSI_PSI]) / 2e-4;
+    out[TWSI_BEND] = (up[TWSI_PSI] + down[TWSI_PSI] - 2 * out[0]) / 2e-4;
+}
+
+/* Task: F_k = r (d/de)^k psi / k! at e = 0 for one block of samples, from values at Chebyshev points
+   of an interval that shrinks where the sample moves fast. */
+TWSI_FN void twsi_leading_task(void *data, size_t block, size_t worker) {
+    twsi_leading *leading = (twsi_leading *)data;
+    const twsi_samples *samples = leading->samples;
+    const twsi_student *student = leading->student;
+    size_t n = samples->count, last = twsi_min((block + 1) * TWSI_SAMPLE_BLOCK, n), i, j, k;
+    double one[TWSI_AVERAGES], psi[TWSI_SERIES], out[TWS_MAX_ORDERS];
+    twsi_point at;
+    (void)worker;
+    at.drift = 2 * student->c2 * samples->mean;
+    at.tau = samples->tau;
+    for (j = block * TWSI_SAMPLE_BLOCK; j < last; j++) {
+        double speed = fabs(samples->own[j]) * sqrt(leading->own_slope) +
+                       fabs(student->c1 * samples->s[j]) + 3 * fabs(at.drift) + 3 * at.tau;
+        double reach = 0.3 / (0.3 + speed), power = twsi_leading_residual(leading, j);
+        at.own = samples->own[j];
+        at.s = samples->s[j];
+        if (leading->reuse && student->kinked) {
+            twsi_leading_relu(leading, &at, out);
+            reach = 1;
+        } else {
+            for (i = 0; i < TWSI_SERIES; i++) {
+                at.e = reach * leading->point[i];
+                twsi_average(student, &at, leading->reuse, one);
+                psi[i] = one[TWSI_PSI];
+            }
+            for (k = 0; k < TWS_MAX_ORDERS; k++) {
+                out[k] = 0;
+                for (i = 0; i < TWSI_SERIES; i++)
+                    out[k] += leading->inverse[k * TWSI_SERIES + i] * psi[i];
+            }
+        }
+        for (k = 0; k < TWS_MAX_ORDERS; k++) {
+            leading->series[k * n + j] = power * out[k];
+            power /= reach;
+        }
+    }
+}
+
+/* Chebyshev points and the matrix from values to powers. */
+TWSI_FN void twsi_leading_points(twsi_leading *leading, double *work) {
+    size_t i, k;
+    for (i = 0; i < TWSI_SERIES; i++) {
+        double power = 1;
+        leading->point[i] = cos(TWSI_PI * ((double)i + 0.5) / TWSI_SERIES);
+        for (k = 0; k < TWSI_SERIES; k++) {
+            work[i * TWSI_SERIES + k] = power;
+            leading->inverse[i * TWSI_SERIES + k] = i == k;
+            power *= leading->point[i];
+        }
+    }
+    twsi_solve(TWSI_SERIES, work, leading->inverse, TWSI_SERIES);
+}
+
+/* b_k, D_k and the Gram matrix of the right vectors v_k. first, second: weights of step one and two
+   in order 0, which both steps share. */
+TWSI_FN void twsi_leading_gram(twsi_leading *leading, double first, double second) {
+    const twsi_samples *samples = leading->samples;
+    double spread = samples->spread > 1e-150 ? samples->spread : 1e-150;
+    double step_one = first * leading->student->c1;
+    size_t n = samples->count, p = samples->p, j, k, l;
+    for (k = 0; k < TWS_MAX_ORDERS; k++) {
+        double *b = leading->target + k * TWS_MAX_DIRECTIONS, scale = k == 0 ? second : 1;
+        leading->own[k] = 0;
+        for (l = 0; l < p; l++) b[l] = k == 0 ? step_one * samples->first[l] : 0;
+        for (j = 0; j < n; j++) {
+            double f = samples->weight[j] * scale * leading->series[k * n + j];
+            leading->own[k] += f * samples->xi[j] / spread;
+            for (l = 0; l < p; l++) b[l] += f * samples->u[l * n + j];
+        }
+    }
+    memset(leading->gram, 0, sizeof leading->gram);
+    for (j = 0; j < n; j++) {
+        double part[TWS_MAX_ORDERS];
+        for (k = 0; k < TWS_MAX_ORDERS; k++) {
+            part[k] = leading->series[k * n + j] * (k == 0 ? second : 1);
+            if (leading->reuse)
+                part[k] += (leading->own[k] + (k == 0 ? step_one : 0)) * samples->label1[j];
+        }
+        for (k = 0; k < TWS_MAX_ORDERS; k++)
+            for (l = 0; l <= k; l++)
+                leading->gram[k * TWS_MAX_ORDERS + l] += samples->weight[j] * part[k] * part[l];
+    }
+    if (!leading->reuse) leading->own[0] += step_one;
+    for (k = 0; k < TWS_MAX_ORDERS; k++) {
+        for (l = 0; l <= k; l++) {
+            double sum = leading->gram[k * TWS_MAX_ORDERS + l];
+            if (!leading->reuse) sum += samples->square * leading->own[k] * leading->own[l];
+            sum *= leading->rho;
+            for (j = 0; j < p; j++)
+                sum += leading->target[k * TWS_MAX_DIRECTIONS + j] *
+                       leading->target[l * TWS_MAX_DIRECTIONS + j];
+            leading->gram[k * TWS_MAX_ORDERS + l] = leading->gram[l * TWS_MAX_ORDERS + k] = sum;
+        }
+    }
+}
+
+/* Length of row k beyond the rows kept before it, by Cholesky in place; below least: 0, and the row
+   is left out. */
+TWSI_FN double twsi_beyond(double *gram, size_t stride, size_t k, double least) {
+    size_t i, l;
+    double rest = gram[k * stride + k];
+    for (i = 0; i < k; i++) {
+        double *row = gram + k * stride, sum = row[i];
+        if (gram[i * stride + i] == 0) {
+            row[i] = 0;
+            continue;
+        }
+        for (l = 0; l < i; l++) sum -= row[l] * gram[i * stride + l];
+        row[i] = sum / gram[i * stride + i];
+        rest -= row[i] * row[i];
+    }
+    rest = rest > 0 ? sqrt(rest) : 0;
+    if (!(rest > least)) rest = 0;
+    gram[k * stride + k] = rest;
+    return rest;
+}
+
+/* Lengths in L^2(N(0,1)) of A^(k+1) beyond A, ..., A^k: 1, sqrt 3, sqrt 6, ... */
+TWSI_FN void twsi_power_lengths(double *lengths) {
+    double gram[TWS_MAX_ORDERS * TWS_MAX_ORDERS], moment[2 * TWS_MAX_ORDERS + 1];
+    size_t k, l;
+    for (k = 0; k <= 2 * TWS_MAX_ORDERS; k++)
+        moment[k] = k == 0 ? 1 : k % 2 ? 0 : (double)(k - 1) * moment[k - 2];
+    for (k = 0; k < TWS_MAX_ORDERS; k++)
+        for (l = 0; l < TWS_MAX_ORDERS; l++) gram[k * TWS_MAX_ORDERS + l] = moment[k + l + 2];
+    for (k = 0; k < TWS_MAX_ORDERS; k++) lengths[k] = twsi_beyond(gram, TWS_MAX_ORDERS, k, 0);
+}
+
+/* Constants (may be NULL) and whether each order sees the target, in one batch mode. ReLU on a
+   reused batch leaves the constant of the spike along a |a| in the last place. */
+TWSI_FN void twsi_leading_orders(twsi_leading *leading, twsi_team *team,
+                                 const tws_theory_input *input, int reuse, double *constants,
+                                 int *sees) {
+    twsi_samples *samples = leading->samples;
+    double lengths[TWS_MAX_ORDERS], scale = input->scale2, first, second, unit;
+    double tolerance = samples->p == 1 ? 1e-5 : samples->p <= 4 ? 1e-3 : 0.05;
+    int bend = reuse && leading->student->kinked;
+    size_t k, l;
+    leading->reuse = reuse;
+    twsi_samples_fields(samples, leading->student, leading->rho, reuse);
+    twsi_run(team, twsi_ceil_div(samples->count, TWSI_SAMPLE_BLOCK), twsi_leading_task, leading);
+    first = !leading->plain && input->alpha1 >= input->alpha2 ? input->scale1 : 0;
+    second = leading->plain || input->alpha2 >= input->alpha1 ? input->scale2 : 0;
+    if (leading->plain) {
+        scale *= input->scale1 * input->output_scale;
+        second = scale;
+    }
+    twsi_leading_gram(leading, first, second);
+    twsi_power_lengths(lengths);
+    unit = fmax(1, sqrt(samples->square));
+    if (bend) lengths[TWSI_BEND] = 0.67396; /* sqrt(3 - 8 / pi) */
+    for (k = 0; k < TWS_MAX_ORDERS; k++) {
+        double whole = leading->gram[k * TWS_MAX_ORDERS + k], seen = 0, beyond;
+        double least = 1e-7 * pow(3, bend ? 1 : (double)k) * unit * (k == 0 ? fmin(first + second, 1) : 1);
+        whole = whole > 0 ? sqrt(whole) : 0;
+        for (l = 0; l < samples->p; l++) {
+            double b = leading->target[k * TWS_MAX_DIRECTIONS + l];
+            seen += b * b;
+        }
+        beyond = twsi_beyond(leading->gram, TWS_MAX_ORDERS, k, fmax(least, 1e-6 * whole));
+        sees[k] = beyond > 0 && sqrt(seen) > tolerance * whole;
+        if (constants != NULL)
+            constants[k] = beyond * lengths[k] *
+                           (k == 0 ? 1 : scale * pow(input->scale1, bend && k > 1 ? 1 : (double)k));
+    }
+    if (bend) sees[1] = sees[1] || sees[TWSI_BEND];
+}
+
+/* The least total degree with a nonzero Hermite coefficient of the label. */
+TWSI_FN int twsi_information_exponent(const twsi_samples *samples) {
+    size_t p = samples->p, digit[TWS_MAX_DIRECTIONS], i, j, total, most = p == 1 ? 8 : 4;
+    double tolerance = p == 1 ? 1e-6 : p <= 4 ? 1e-3 : 0.05;
+    int best = 0;
+    if (!(samples->square > 0)) return 0;
+    memset(digit, 0, sizeof digit);
+    for (;;) {
+        double sum = 0, norm = 1;
+        for (i = p; i-- > 0;) {
+            if (++digit[i] <= most) break;
+            digit[i] = 0;
+        }
+        if (i == (size_t)-1) break;
+        for (i = 0, total = 0; i < p; i++) total += digit[i];
+        if (total > most || (best != 0 && total >= (size_t)best)) continue;
+        for (i = 0; i < p; i++)
+            for (j = 2; j <= digit[i]; j++) norm *= (double)j;
+        for (j = 0; j < samples->count; j++) {
+            double value = samples->weight[j] * samples->label1[j];
+            for (i = 0; i < p; i++) {
+                double u = samples->u[i * samples->count + j], h0 = 0, h1 = 1;
+                for (total = 0; total < digit[i]; total++) {
+                    double next = u * h1 - (double)total * h0;
+                    h0 = h1;
+                    h1 = next;
+                }
+                value *= h1;
+            }
+            sum += value;
+        }
+        for (i = 0, total = 0; i < p; i++) total += digit[i];
+        if (fabs(sum) > tolerance * sqrt(norm * samples->square)) best = (int)total;
+    }
+    return best;
+}
+
+/* floor that does not fall short of a whole number by rounding: 0.4 / 0.2 is 2. */
+TWSI_FN double twsi_floor(double x) { return floor(x * (1 + 1e-12) + 1e-12); }
+
+/* With an output scale that does not shrink like N^(-1/2) the output after step one grows. */
+TWSI_FN int twsi_plain_output(const tws_theory_input *input) {
+    return input->output_scale != TWS_MEAN_FIELD &&
+           input->output_scale * sqrt(input->neurons) > 10;
+}
+
+TWSI_FN void twsi_limit_fill(tws_limit *limit, const tws_theory_input *input,
+                             double *constants, const int *fresh, const int *reuse) {
+    double gap = 0.5 - input->alpha1, ratio = input->neurons / input->inputs, orders;
+    int plain = twsi_plain_output(input);
+    size_t k;
+    if (input->activation.kind == TWS_RELU && input->batches == TWS_REUSE) {
+        /* the spike along a |a| grows like order 1 and is no order of the list */
+        double exponent = (plain ? input->alpha1 + input->alpha2 : input->alpha2) - gap;
+        double constant = constants[TWSI_BEND];
+        constants[TWSI_BEND] = 0;
+        if (constant > 0 && (exponent > 1e-12 || (exponent > -1e-12 && constant > pow(ratio, 0.25))))
+            limit->outliers++;
+    }
+    orders = plain ? twsi_floor((input->alpha1 + input->alpha2) / gap)
+                   : 1 + twsi_floor(input->alpha2 / gap);
+    limit->orders = (size_t)fmin(fmax(orders, 1), 1e9);
+    limit->listed = twsi_min(twsi_max(limit->orders, 4), TWS_MAX_ORDERS);
+    for (k = 0; k < limit->listed; k++) {
+        tws_order *order = &limit->order[k];
+        double top = plain ? input->alpha1 + input->alpha2 : input->alpha2;
+        order->k = (int)k;
+        order->exponent = k == 0 && !plain ? fmax(input->alpha1, input->alpha2)
+                                           : top - (double)k * gap;
+        if (fabs(order->exponent) < 1e-12) order->exponent = 0;
+        order->leading_strength = constants[k] * pow(input->neurons, order->exponent);
+        order->sees_target_fresh = fresh[k];
+        order->sees_target_reuse = reuse[k];
+        if (k < limit->orders && constants[k] > 0 &&
+            (order->exponent > 0 || constants[k] > pow(ratio, 0.25)))
+            limit->outliers++;
+    }
+    if (limit->orders > TWS_MAX_ORDERS) {
+        /* orders beyond the list: as many as those of their parity at its end say */
+        size_t more = limit->orders - TWS_MAX_ORDERS;
+        if (constants[TWS_MAX_ORDERS - 2] > 0) limit->outliers += (more + 1) / 2;
+        if (constants[TWS_MAX_ORDERS - 1] > 0) limit->outliers += more / 2;
+    }
+}
+
+TWS_API tws_status tws_limit_theory(tws_context *context, const tws_theory_input *input,
+                                    tws_limit *limit) {
+    tws_status status = twsi_theory_check(context, input);
+    twsi_pool pool;
+    twsi_team team;
+    twsi_student *student;
+    twsi_leading *leading;
+    twsi_samples samples;
+    tws_limit out;
+    double constants[TWS_MAX_ORDERS], *work;
+    int fresh[TWS_MAX_ORDERS], reuse[TWS_MAX_ORDERS];
+    if (status != TWS_OK) return status;
+    if (limit == NULL) return twsi_fail(context, TWS_BAD_ARGUMENT, "limit is NULL");
+    memset(&out, 0, sizeof out);
+    memset(&samples, 0, sizeof samples);
+    twsi_pool_open(&pool, context);
+    student = (twsi_student *)twsi_take(&pool, 1, sizeof *student);
+    leading = (twsi_leading *)twsi_take(&pool, 1, sizeof *leading);
+    work = (double *)twsi_take(&pool, TWSI_SERIES * TWSI_SERIES, sizeof(double));
+    if (pool.status == TWS_OK) twsi_population(&pool, input, &samples, 8, input->noise == 0);
+    if (pool.status == TWS_OK) {
+        memset(leading, 0, sizeof *leading);
+        leading->series =
+            (double *)twsi_take(&pool, TWS_MAX_ORDERS * samples.count, sizeof(double));
+    }
+    if (pool.status != TWS_OK) {
+        status = twsi_fail(context, pool.status, "tws_limit_theory could not take its memory");
+        twsi_pool_close(&pool);
+        return status;
+    }
+    status = twsi_team_open(&team, context, TWSI_NODES);
+    if (status == TWS_OK && !twsi_samples_moments(&samples))
+        status = twsi_fail(context, TWS_BAD_ARGUMENT, "target (%s) is not finite at some input",
+                           tws_target_name(input->target.kind));
+    if (status == TWS_OK) {
+        size_t k;
+        double sum = 0, mean, square, product;
+        if (samples.p == 1 && input->noise == 0)
+            twsi_student_open(student, &input->activation, 1, TWSI_Z_NODES, 10);
+        else twsi_student_open(student, &input->activation, 1, samples.p == 1 ? 31 : 25, 6);
+        leading->student = student;
+        leading->samples = &samples;
+        leading->rho = input->inputs / input->samples;
+        leading->own_slope = student->variance + student->c1 * student->c1;
+        leading->plain = twsi_plain_output(input);
+        twsi_leading_points(leading, work);
+        twsi_leading_orders(leading, &team, input, 0,
+                            input->batches == TWS_FRESH ? constants : NULL, fresh);
+        twsi_leading_orders(leading, &team, input, 1,
+                            input->batches == TWS_REUSE ? constants : NULL, reuse);
+        twsi_limit_fill(&out, input, constants, fresh, reuse);
+        twsi_hermite_sums(&input->activation, out.hermite, TWS_HERMITE_LISTED, &mean, &square,
+                          &product);
+        out.target_mean = samples.mean;
+        out.target_square = samples.square;
+        out.target_kurtosis =
+            samples.square > 0 ? samples.fourth / (samples.square * samples.square) : 0;
+        for (k = 0; k < samples.p; k++) out.target_first[k] = samples.first[k];
+        out.information_exponent = twsi_information_exponent(&samples);
+        for (k = 0; k < TWS_HERMITE_LISTED; k++) sum += fabs(out.hermite[k]);
+        for (k = 0; k < out.listed; k++) sum += fabs(out.order[k].leading_strength);
+        if (!(sum + out.target_square + out.target_kurtosis < 1e200))
+            status = twsi_fail(context, TWS_BAD_ARGUMENT,
+                               "activation (%s) or target (%s) is too large for its moments to be "
+                               "finite",
+                               tws_activation_name(input->activation.kind),
+                               tws_target_name(input->target.kind));
+    }
+    twsi_team_close(&team);
+    twsi_pool_close(&pool);
+    if (status == TWS_OK) *limit = out;
+    return status;
+}
+
+/* ---- the surrogate: averages over the data of one run ---- */
+
+typedef struct twsi_surrogate {
+    twsi_theory *theory;
+    const tws_real *X1, *X2;
+    size_t d;
+    double *beta;   /* d: X1^T y1 / n */
+    double *means;  /* nodes x d: v(A) */
+    double *basis;  /* r x d */
+    double *square; /* n: |x_j|^2 of batch two, over n */
+    double *factor; /* nodes x n: eta_2 r_1 psi / n; later work of nodes x d */
+} twsi_surrogate;
+
+#define TWSI_COLUMN_BLOCK 64
+
+/* Task: one block of columns of beta_1 = X1^T y1 / n. */
+TWSI_FN void twsi_beta_task(void *data, size_t block, size_t worker) {
+    twsi_surrogate *run = (twsi_surrogate *)data;
+    const twsi_samples *samples = &run->theory->samples;
+    size_t first = block * TWSI_COLUMN_BLOCK, i, j;
+    size_t last = twsi_min(first + TWSI_COLUMN_BLOCK, run->d);
+    (void)worker;
+    for (i = first; i < last; i++) run->beta[i] = 0;
+    for (j = 0; j < samples->count; j++) {
+        double y = samples->label1[j] * samples->weight[j];
+        const tws_real *x = run->X1 + j * run->d;
+        for (i = first; i < last; i++) run->beta[i] += y * (double)x[i];
+    }
+}
+
+/* Task: own part and the others' part of one block of samples of batch two. */
+TWSI_FN void twsi_run_fields_task(void *data, size_t block, size_t worker) {
+    twsi_surrogate *run = (twsi_surrogate *)data;
+    twsi_samples *samples = &run->theory->samples;
+    size_t last = twsi_min((block + 1) * TWSI_SAMPLE_BLOCK, samples->count), i, j;
+    (void)worker;
+    for (j = block * TWSI_SAMPLE_BLOCK; j < last; j++) {
+        const tws_real *x = run->X2 + j * run->d;
+        double square = 0, along = 0;
+        for (i = 0; i < run->d; i++) {
+            square += (double)x[i] * (double)x[i];
+            along += (double)x[i] * run->beta[i];
+        }
+        samples->own[j] = run->theory->reuse ? square * samples->weight[j] * samples->label1[j] : 0;
+        samples->s[j] = along - samples->own[j];
+    }
+}
+
+/* Task: one block of columns of v(A) = eta_1 c_1 beta_1 + X2^T (eta_2 r_1 psi_A) / n, all nodes. */
+TWSI_FN void twsi_run_means_task(void *data, size_t block, size_t worker) {
+    twsi_surrogate *run = (twsi_surrogate *)data;
+    const twsi_theory *theory = run->theory;
+    double step_one = theory->eta1 * theory->student.c1;
+    size_t n = theory->samples.count, first = block * TWSI_COLUMN_BLOCK, i, j, k;
+    size_t last = twsi_min(first + TWSI_COLUMN_BLOCK, run->d);
+    (void)worker;
+    for (k = 0; k < theory->nodes; k++)
+        for (i = first; i < last; i++) run->means[k * run->d + i] = step_one * run->beta[i];
+    for (j = 0; j < n; j++) {
+        const tws_real *x = run->X2 + j * run->d;
+        for (k = 0; k < theory->nodes; k++) {
+            double f = run->factor[k * n + j], *v = run->means + k * run->d;
+            for (i = first; i < last; i++) v[i] += f * (double)x[i];
+        }
+    }
+}
+
+/* Task: coordinates on the basis of one block of samples, both batches. */
+TWSI_FN void twsi_run_coordinates_task(void *data, size_t block, size_t worker) {
+    twsi_surrogate *run = (twsi_surrogate *)data;
+    twsi_theory *theory = run->theory;
+    size_t n = theory->samples.count, last = twsi_min((block + 1) * TWSI_SAMPLE_BLOCK, n);
+    size_t i, j, k, set;
+    (void)worker;
+    for (set = 0; set < theory->sets; set++) {
+        const tws_real *X = theory->reuse || set == 1 ? run->X2 : run->X1;
+        for (j = block * TWSI_SAMPLE_BLOCK; j < last; j++) {
+            for (k = 0; k < theory->r; k++) {
+                double sum = 0;
+                for (i = 0; i < run->d; i++)
+                    sum += (double)X[j * run->d + i] * run->basis[k * run->d + i];
+                theory->coordinate[set][k * n + j] = sum;
+            }
+        }
+    }
+}
+
+/* Makes row r of the basis orthonormal to those before it (twice is enough); 1 if it stays. */
+TWSI_FN int twsi_basis_append(twsi_surrogate *run, size_t r) {
+    double *v = run->basis + r * run->d, before = 0, after = 0;
+    size_t i, k;
+    int pass;
+    for (i = 0; i < run->d; i++) before += v[i] * v[i];
+    for (pass = 0; pass < 2; pass++) {
+        for (k = 0; k < r; k++) {
+            const double *e = run->basis + k * run->d;
+            double dot = 0;
+            for (i = 0; i < run->d; i++) dot += e[i] * v[i];
+            for (i = 0; i < run->d; i++) v[i] -= dot * e[i];
+        }
+    }
+    for (i = 0; i < run->d; i++) after += v[i] * v[i];
+    if (!(after > 1e-16 * before && after > 1e-200)) return 0;
+    for (i = 0; i < run->d; i++) v[i] /= sqrt(after);
+    return 1;
+}
+
+/* The basis: B*, principal directions of the v(A) beyond it, the heaviest inputs of each set (each
+   can have a spike of its own). rows is work of nodes x d, heavy of n. */
+TWSI_FN void twsi_run_basis(twsi_surrogate *run, const tws_real *directions, double *rows,
+                            double *heavy) {
+    twsi_theory *theory = run->theory;
+    size_t d = run->d, p = theory->samples.p, m = theory->nodes, r = 0, i, j, k, kept, set;
+    for (k = 0; k < p; k++) {
+        for (i = 0; i < d; i++) run->basis[r * d + i] = (double)directions[k * d + i];
+        r += twsi_basis_append(run, r) ? 1 : 0;
+    }
+    for (j = 0; j < m; j++) {
+        double scale = sqrt(theory->weight[j]) * fabs(theory->A[j]), *row = rows + j * d;
+        for (i = 0; i < d; i++) row[i] = run->means[j * d + i];
+        for (k = 0; k < r; k++)
+            for (i = 0; i < d; i++)
+                row[i] -= theory->nu[j * TWSI_BASIS + k] * run->basis[k * d + i];
+        for (i = 0; i < d; i++) row[i] *= scale;
+    }
+    kept = twsi_mean_basis(theory, rows, d);
+    for (k = 0; k < kept; k++) {
+        double *v = run->basis + r * d;
+        for (i = 0; i < d; i++) v[i] = 0;
+        for (j = 0; j < m; j++) {
+            double c = theory->combination[j * TWSI_MEANS + k];
+            for (i = 0; i < d; i++) v[i] += c * run->means[j * d + i];
+        }
+        r += twsi_basis_append(run, r) ? 1 : 0;
+    }
+    for (set = 0; set < theory->sets; set++) {
+        const tws_real *X = theory->reuse || set == 1 ? run->X2 : run->X1;
+        twsi_heaviness(theory, set, heavy);
+        for (k = 0; k < TWSI_HEAVY && k < theory->samples.count; k++) {
+            size_t best = 0;
+            for (j = 1; j < theory->samples.count; j++)
+                if (heavy[j] > heavy[best]) best = j;
+            heavy[best] = -1;
+            for (i = 0; i < d; i++) run->basis[r * d + i] = (double)X[best * d + i];
+            r += twsi_basis_append(run, r) ? 1 : 0;
+        }
+    }
+    theory->r = r;
+}
+
+/* Coordinates of every v(A) on the first count rows of the basis. */
+TWSI_FN void twsi_run_nu(twsi_surrogate *run, const double *basis, size_t count) {
+    size_t i, j, k, d = run->d;
+    for (j = 0; j < run->theory->nodes; j++) {
+        for (k = 0; k < count; k++) {
+            double sum = 0;
+            for (i = 0; i < d; i++) sum += run->means[j * d + i] * basis[k * d + i];
+            run->theory->nu[j * TWSI_BASIS + k] = sum;
+        }
+    }
+}
+
+/* Copies count numbers as doubles; 0 if one is not finite. */
+TWSI_FN int twsi_load_doubles(const tws_real *from, double *to, size_t count) {
+    size_t i;
+    int finite = 1;
+    for (i = 0; i < count; i++) {
+        to[i] = (double)from[i];
+        if (!(fabs(to[i]) < 1e30)) finite = 0;
+    }
+    return finite;
+}
+
+TWSI_FN int twsi_reals_finite(const tws_real *from, size_t count) {
+    size_t i;
+    for (i = 0; i < count; i++)
+        if (!(fabs((double)from[i]) < 1e30)) return 0;
+    return 1;
+}
+
+/* Weights that give E_A[A phi] with the actual readout: sum over i of A_i phi(A_i) / N. */
+TWSI_FN void twsi_run_output(twsi_theory *theory, const twsi_atoms *atoms) {
+    double share[TWSI_HALF_NODES];
+    size_t i, j, first;
+    for (i = 0; i < theory->nodes; i++) theory->output_weight[i] = 0;
+    for (i = 0; i < atoms->count; i++) {
+        first = twsi_interpolate(theory, atoms->A[i], share);
+        for (j = 0; j < theory->nodes / 2; j++)
+            theory->output_weight[first + j] += share[j] * atoms->A[i] * atoms->w[i];
+    }
+}
+
+/* The whole computation once everything is taken and loaded. 0 if a number overflows. */
+TWSI_FN int twsi_surrogate_run(twsi_surrogate *run, twsi_team *team, twsi_spectrum *spectrum,
+                               twsi_atoms *atoms, const tws_real *directions, double *work,
+                               const twsi_directions *out, tws_prediction *prediction) {
+    twsi_theory *theory = run->theory;
+    twsi_samples *samples = &theory->samples;
+    size_t n = samples->count, columns = twsi_ceil_div(run->d, TWSI_COLUMN_BLOCK);
+    size_t rows = twsi_ceil_div(n, TWSI_SAMPLE_BLOCK), p = samples->p, i, j, set;
+    double project[TWSI_NODES * TWSI_POLY];
+    samples->spread = sqrt(theory->rho * samples->square);
+    samples->tau = samples->spread * sqrt(theory->student.variance);
+    twsi_run(team, columns, twsi_beta_task, run);
+    twsi_run(team, rows, twsi_run_fields_task, run);
+    twsi_run_output(theory, atoms);
+    if (!twsi_averages(theory, team)) return 0;
+    for (i = 0; i < theory->nodes; i++)
+        for (j = 0; j < n; j++)
+            run->factor[i * n + j] = theory->eta2 * theory->residual[j] *
+                                     twsi_of(theory, i, TWSI_PSI)[j] * samples->weight[j];
+    twsi_run(team, columns, twsi_run_means_task, run);
+    twsi_rows(theory);
+    for (i = 0; i < p * run->d; i++) run->basis[i] = (double)directions[i];
+    twsi_run_nu(run, run->basis, p);
+    twsi_run_basis(run, directions, run->factor, work);
+    twsi_run_nu(run, run->basis, theory->r);
+    twsi_strengths(theory);
+    for (set = 0; set < theory->sets; set++) {
+        twsi_heaviness(theory, set, work);
+        twsi_noise_law(theory, set, work);
+    }
+    twsi_run(team, rows, twsi_run_coordinates_task, run);
+    for (i = 0; i < theory->r * theory->r; i++) theory->remainder[i] = 0;
+    twsi_run(team, theory->nodes, twsi_excess_task, theory);
+    twsi_atoms_polynomials(atoms);
+    twsi_atoms_project(theory, atoms, project);
+    twsi_feedback(theory, project, work, work + TWSI_POLY * n);
+    twsi_atoms_rows(theory, atoms);
+    twsi_spectrum_open(spectrum, theory, atoms);
+    twsi_report(theory, spectrum, atoms, out, prediction);
+    return 1;
+}
+
+/* NULL pointers, sizes that are not whole or do not fit. */
+TWSI_FN tws_status twsi_surrogate_check(tws_context *context, const tws_theory_input *input,
+                                        const tws_real *const *array, size_t arrays) {
+    static const char *const name[] = {"X1", "y1", "X2", "y2", "readout", "directions"};
+    tws_theory_input plain;
+    tws_status status;
+    size_t i;
+    if (input == NULL) return twsi_fail(context, TWS_BAD_ARGUMENT, "input is NULL");
+    plain = *input;
+    plain.target.kind = TWS_LINEAR; /* the labels are given; only the number of directions counts */
+    plain.noise = 0;
+    status = twsi_theory_check(context, &plain);
+    for (i = 0; i < arrays && status == TWS_OK; i++)
+        if (array[i] == NULL)
+            status = twsi_fail(context, TWS_BAD_ARGUMENT, "%s is NULL", name[i]);
+    if (status == TWS_OK && (input->neurons != floor(input->neurons) ||
+                             input->inputs != floor(input->inputs) ||
+                             input->samples != floor(input->samples)))
+        status = twsi_fail(context, TWS_BAD_ARGUMENT,
+                           "neurons %g, inputs %g, samples %g: whole numbers are needed for data",
+                           input->neurons, input->inputs, input->samples);
+    if (status == TWS_OK && (input->samples * input->inputs > (double)(SIZE_MAX / 16) ||
+                             input->neurons > (double)(SIZE_MAX / 4096)))
+        status = twsi_fail(context, TWS_TOO_LARGE, "samples %g times inputs %g does not fit",
+                           input->samples, input->inputs);
+    if (status == TWS_OK && (array[0] == array[2]) != (input->batches == TWS_REUSE))
+        status = twsi_fail(context, TWS_BAD_ARGUMENT,
+                           "X1 and X2 are %s array while batches is %s; reuse means the same array",
+                           array[0] == array[2] ? "one" : "more than one",
+                           input->batches == TWS_REUSE ? "TWS_REUSE" : "TWS_FRESH");
+    return status;
+}
+
+TWS_API tws_status tws_surrogate(tws_context *context, const tws_theory_input *input,
+                                 const tws_real *X1, const tws_real *y1, const tws_real *X2,
+                                 const tws_real *y2, const tws_real *readout,
+                                 const tws_real *directions, tws_prediction *step2, double *right,
+                                 double *left) {
+    const tws_real *array[6];
+    tws_status status;
+    twsi_pool pool;
+    twsi_team team;
+    twsi_surrogate run;
+    twsi_theory *theory;
+    twsi_spectrum *spectrum;
+    twsi_directions out;
+    twsi_atoms atoms;
+    tws_prediction prediction;
+    double *work, reach = 0;
+    size_t N, d, n, p, r, i;
+    array[0] = X1, array[1] = y1, array[2] = X2, array[3] = y2, array[4] = readout;
+    array[5] = directions;
+    status = twsi_surrogate_check(context, input, array, 6);
+    if (status != TWS_OK) return status;
+    if (step2 == NULL) return twsi_fail(context, TWS_BAD_ARGUMENT, "step2 is NULL");
+    N = (size_t)input->neurons, d = (size_t)input->inputs, n = (size_t)input->samples;
+    p = input->target.directions;
+    r = p + TWSI_MEANS + 2 * TWSI_HEAVY;
+    memset(&prediction, 0, sizeof prediction);
+    prediction.step = 2;
+    twsi_pool_open(&pool, context);
+    theory = (twsi_theory *)twsi_take(&pool, 1, sizeof *theory);
+    spectrum = (twsi_spectrum *)twsi_take(&pool, 1, sizeof *spectrum);
+    if (theory != NULL) memset(theory, 0, sizeof *theory);
+    if (pool.status == TWS_OK) {
+        twsi_samples_take(&pool, &theory->samples, p, n);
+        theory->samples.label2 = (double *)twsi_take(&pool, n, sizeof(double));
+        theory->average = (double *)twsi_take(&pool, TWSI_NODES * TWSI_AVERAGES * n, sizeof(double));
+        theory->residual = (double *)twsi_take(&pool, n, sizeof(double));
+        theory->coordinate[0] = (double *)twsi_take(&pool, r * n, sizeof(double));
+        theory->coordinate[1] = (double *)twsi_take(&pool, r * n, sizeof(double));
+        theory->excess = (double *)twsi_take(&pool, TWSI_NODES * TWSI_PACKED, sizeof(double));
+        work = (double *)twsi_take(&pool, 2 * TWSI_POLY * n, sizeof(double));
+        run.beta = (double *)twsi_take(&pool, d, sizeof(double));
+        run.means = (double *)twsi_take(&pool, TWSI_NODES * d, sizeof(double));
+        run.basis = (double *)twsi_take(&pool, (r + 1) * d, sizeof(double));
+        run.factor = (double *)twsi_take(&pool, TWSI_NODES * twsi_max(n, d), sizeof(double));
+        twsi_atoms_take(&pool, &atoms, N);
+        atoms.nu = (double *)twsi_take(&pool, N, r * sizeof(double));
+        atoms.mean = (double *)twsi_take(&pool, N, r * (r + 1) / 2 * sizeof(double));
+    }
+    if (pool.status != TWS_OK) {
+        status = twsi_fail(context, pool.status, "tws_surrogate could not take its memory");
+        twsi_pool_close(&pool);
+        return status;
+    }
+    if (!twsi_load_doubles(y1, theory->samples.label1, n) ||
+        !twsi_load_doubles(y2, theory->samples.label2, n) ||
+        !twsi_load_doubles(readout, atoms.A, N) || !twsi_reals_finite(directions, p * d) ||
+        !twsi_reals_finite(X1, n * d) || !twsi_reals_finite(X2, n * d)) {
+        status = twsi_fail(context, TWS_NOT_FINITE,
+                           "X1, y1, X2, y2, readout or directions contains NaN or infinity");
+        twsi_pool_close(&pool);
+        return status;
+    }
+    for (i = 0; i < N; i++) {
+        atoms.A[i] *= sqrt((double)N);
+        atoms.w[i] = 1 / (double)N;
+        reach = fmax(reach, fabs(atoms.A[i]));
+    }
+    for (i = 0; i < n; i++) theory->samples.weight[i] = 1 / (double)n;
+    for (i = 0; i < p * n; i++) theory->samples.u[i] = 0;
+    if (!(reach > 1e-6)) {
+        twsi_pool_close(&pool);
+        return twsi_fail(context, TWS_BAD_ARGUMENT, "readout is zero, no step moves the weights");
+    }
+    status = twsi_team_open(&team, context, TWSI_NODES);
+    if (status == TWS_OK) {
+        twsi_theory_sizes(theory, input);
+        twsi_samples_moments(&theory->samples);
+        twsi_student_open(&theory->student, &input->activation, 1, 29, 6);
+        twsi_nodes_open(theory, TWSI_HALF_NODES, reach);
+        theory->sum_share = ((double)TWSI_HEAVY + 0.5) / (double)n;
+        run.theory = theory;
+        run.X1 = X1, run.X2 = X2, run.d = d;
+        out.right = right, out.left = left, out.basis = run.basis, out.inputs = d;
+        if (!twsi_surrogate_run(&run, &team, spectrum, &atoms, directions, work, &out,
+                                &prediction) ||
+            !twsi_prediction_finite(&prediction))
+            status = twsi_fail(context, TWS_BAD_ARGUMENT,
+                               "scale1 %g and scale2 %g make the prediction overflow; allowed are "
+                               "steps whose spectrum is finite",
+                               input->scale1, input->scale2);
+    }
+    twsi_team_close(&team);
+    twsi_pool_close(&pool);
+    if (status == TWS_OK) *step2 = prediction;
+    return status;
+}
+
+/* ---- which assumption fails ---- */
+
+TWSI_FN TWSI_FORMAT(2, 3) void twsi_warn(tws_warnings *warnings, const char *format, ...) {
+    va_list arguments;
+    if (warnings->count == TWS_MAX_WARNINGS) return;
+    va_start(arguments, format);
+    vsnprintf(warnings->text[warnings->count], sizeof warnings->text[0], format, arguments);
+    va_end(arguments);
+    warnings->count++;
+}
+
+TWSI_FN void twsi_warn_orders(tws_warnings *warnings, const tws_theory_input *input,
+                              const tws_limit *limit) {
+    size_t k, last = twsi_min(limit->orders, limit->listed), missing = 0;
+    char list[64] = "";
+    int sees = 0, other = 0;
+    for (k = 0; k < last; k++) {
+        const tws_order *order = &limit->order[k];
+        int fresh = order->sees_target_fresh, reuse = order->sees_target_reuse;
+        sees += input->batches == TWS_REUSE ? reuse : fresh;
+        other += input->batches == TWS_REUSE ? fresh : reuse;
+        if (order->leading_strength == 0) {
+            size_t used = strlen(list);
+            snprintf(list + used, sizeof list - used, "%s%d", missing ? ", " : "", order->k);
+            missing++;
+        }
+    }
+    if (input->activation.kind == TWS_RELU && input->batches == TWS_REUSE) {
+        if (limit->orders > 1)
+            twsi_warn(warnings, "ReLU on a reused batch is not analytic in the step: orders from 2 "
+                                "on have no constant, and a further spike lies along a |a|");
+    } else if (missing > 0) {
+        twsi_warn(warnings, "order%s %s of the limit vanish%s: a coefficient of the activation is "
+                            "zero there, so there are fewer outliers than the formula's %lu",
+                  missing > 1 ? "s" : "", list, missing > 1 ? "" : "es",
+                  (unsigned long)limit->orders);
+    }
+    if (sees == 0 && other == 0)
+        twsi_warn(warnings, "no order of the limit sees the target under either batch mode: it "
+                            "cannot wake up by this route");
+    else if (sees == 0)
+        twsi_warn(warnings, "no order sees the target on a %s batch (E[u y] = 0); on a %s batch one "
+                            "does",
+                  input->batches == TWS_REUSE ? "reused" : "fresh",
+                  input->batches == TWS_REUSE ? "fresh" : "reused");
+}
+
+TWSI_FN void twsi_warn_labels(tws_warnings *warnings, const tws_limit *limit) {
+    if (!(limit->target_square > 0))
+        twsi_warn(warnings, "the label is zero: no step moves the weights");
+    else if (limit->target_kurtosis > 3.05)
+        twsi_warn(warnings, "labels are heavy tailed (E y^4 = %.3g (E y^2)^2, above 3): second "
+                            "outliers may be off by 11 %%, the edge by 0.3",
+                  limit->target_kurtosis);
+}
+
+TWSI_FN void twsi_warn_sizes(tws_warnings *warnings, const tws_theory_input *input,
+                             const tws_prediction *step2) {
+    double ratio = input->neurons / input->inputs, rho = input->inputs / input->samples;
+    double eps = input->scale1 * pow(input->neurons, input->alpha1 - 0.5);
+    const tws_activation *activation = &input->activation;
+    if (activation->kind == TWS_CUBIC || activation->kind == TWS_HERMITE)
+        twsi_warn(warnings, "the activation's slope is unbounded: with large steps or labels single "
+                            "rows run away and the theory breaks down");
+    if (twsi_plain_output(input))
+        twsi_warn(warnings, "the output scale %.3g does not shrink like N^(-1/2): the residual of "
+                            "step two grows like N^alpha1 and the count is floor((alpha1 + alpha2) "
+                            "/ (1/2 - alpha1))",
+                  input->output_scale);
+    else if (step2->output > 0.5)
+        twsi_warn(warnings, "after step one the output is %.2g times the label: the residual of step "
+                            "two is far from the label",
+                  step2->output);
+    if (input->neurons < 600)
+        twsi_warn(warnings, "N = %.4g is small: below 600 corrections of order N^(-1/2) exceed the "
+                            "stated accuracy",
+                  input->neurons);
+    if (step2->kappa > 0.1)
+        twsi_warn(warnings, "the samples' noise in the rows, kappa = %.3g, exceeds 0.1: the edge may "
+                            "be off by 0.2",
+                  step2->kappa);
+    if (eps > 2)
+        twsi_warn(warnings, "step one is large, eta_1 / sqrt N = %.3g above 2", eps);
+    if (ratio < 0.4999 || ratio > 2.0001 || rho < 0.2499 || rho > 1.0001)
+        twsi_warn(warnings, "N/d = %.3g or d/n = %.3g lies outside the tested ranges 0.5 to 2 and "
+                            "0.25 to 1",
+                  ratio, rho);
+}
+
+TWSI_FN void twsi_warn_outliers(tws_warnings *warnings, const tws_limit *limit,
+                                const tws_prediction *step2) {
+    size_t k;
+    for (k = 0; k + 1 < step2->outliers; k++) {
+        if (step2->singular_values[k] < 1.1 * step2->singular_values[k + 1]) {
+            twsi_warn(warnings, "outliers %lu and %lu lie within 10 %% of each other: their vectors "
+                                "mix, compare the captured projection",
+                      (unsigned long)k + 1, (unsigned long)k + 2);
+            break;
+        }
+    }
+    if (step2->outliers > 0 && step2->singular_values[step2->outliers - 1] < 1.05 * step2->edge)
+        twsi_warn(warnings, "outlier %lu lies within 5 %% of the edge: its vectors fluctuate and it "
+                            "may hide in the bulk",
+                  (unsigned long)step2->outliers);
+    if (step2->outliers < limit->outliers)
+        twsi_warn(warnings, "N is too small for the limit's claim: %lu of %lu outliers have left the "
+                            "bulk",
+                  (unsigned long)step2->outliers, (unsigned long)limit->outliers);
+}
+
+TWS_API tws_status tws_theory_warnings(tws_context *context, const tws_theory_input *input,
+                                       const tws_limit *limit, const tws_prediction *step2,
+                                       tws_warnings *warnings) {
+    if (input == NULL || limit == NULL || step2 == NULL || warnings == NULL)
+        return twsi_fail(context, TWS_BAD_ARGUMENT, "%s is NULL",
+                         input == NULL   ? "input"
+                         : limit == NULL ? "limit"
+                         : step2 == NULL ? "step2"
+                                         : "warnings");
+    memset(warnings, 0, sizeof *warnings);
+    twsi_warn_orders(warnings, input, limit);
+    twsi_warn_labels(warnings, limit);
+    twsi_warn_sizes(warnings, input, step2);
+    twsi_warn_outliers(warnings, limit, step2);
+    return TWS_OK;
+}
+
+/* ==========================================================================
+ * @@EXPERIMENT: data, two steps, spectra
+ * ========================================================================== */
+
+#define TWSI_LOSS_SAMPLES 512
+
+/* Everything that one run holds. */
+typedef struct twsi_run_state {
+    tws_context *context;
+    const tws_config *config;
+    tws_real *weights, *kept, *readout, *directions; /* kept: W_1, when both second steps want it */
+    tws_real *inputs1, *labels1, *inputs2, *labels2;
+    tws_result *result;
+} twsi_run_state;
+
+TWSI_FN tws_status twsi_run_memory(twsi_run_state *run, twsi_pool *pool, int fresh, int both) {
+    const tws_config *c = run->config;
+    const size_t row = c->inputs * sizeof(tws_real);
+    run->weights = (tws_real *)twsi_take(pool, c->neurons, row);
+    run->kept = both ? (tws_real *)twsi_take(pool, c->neurons, row) : NULL;
+    run->readout = (tws_real *)twsi_take(pool, c->neurons, sizeof(tws_real));
+    run->directions = (tws_real *)twsi_take(pool, c->target.directions, row);
+    run->inputs1 = (tws_real *)twsi_take(pool, c->samples, row);
+    run->labels1 = (tws_real *)twsi_take(pool, c->samples, sizeof(tws_real));
+    run->inputs2 = fresh ? (tws_real *)twsi_take(pool, c->samples, row) : NULL;
+    run->labels2 = fresh ? (tws_real *)twsi_take(pool, c->samples, sizeof(tws_real)) : NULL;
+    if (pool->status == TWS_OK) return TWS_OK;
+    return twsi_fail(run->context, pool->status,
+                     "no memory for the weights and batches of neurons = %lu, inputs = %lu, "
+                     "samples = %lu",
+                     (unsigned long)c->neurons, (unsigned long)c->inputs,
+                     (unsigned long)c->samples);
+}
+
+TWSI_FN tws_status twsi_run_data(twsi_run_state *run) {
+    const tws_config *c = run->config;
+    const double start = twsi_seconds();
+    tws_status status = tws_make_weights(run->context, c, 0, c->neurons, run->weights);
+    if (status == TWS_OK)
+        status = tws_make_readout(run->context, c, 0, c->neurons, run->readout);
+    if (status == TWS_OK) status = tws_make_directions(run->context, c, run->directions);
+    if (status == TWS_OK)
+        status = tws_make_batch(run->context, c, run->directions, 0, run->inputs1, run->labels1);
+    if (status == TWS_OK && run->inputs2 != NULL)
+        status = tws_make_batch(run->context, c, run->directions, 1, run->inputs2, run->labels2);
+    run->result->seconds_data = twsi_seconds() - start;
+    return status;
+}
+
+TWSI_FN tws_network twsi_run_network(const twsi_run_state *run) {
+    tws_network network;
+    network.count = run->config->neurons;
+    network.inputs = run->config->inputs;
+    network.output_scale = tws_output_scale(run->config);
+    network.activation = run->config->activation;
+    network.weights = run->weights;
+    network.readout = run->readout;
+    return network;
+}
+
+TWSI_FN tws_status twsi_run_step(twsi_run_state *run, int fresh, double eta, double *seconds) {
+    const double start = twsi_seconds();
+    const tws_network network = twsi_run_network(run);
+    tws_status status;
+    tws_batch batch;
+    batch.samples = run->config->samples;
+    batch.inputs = fresh ? run->inputs2 : run->inputs1;
+    batch.labels = fresh ? run->labels2 : run->labels1;
+    status = tws_step(run->context, &network, &batch, eta, run->weights, NULL);
+    *seconds += twsi_seconds() - start;
+    return status;
+}
+
+/* Spectrum and loss of the present weights. A value that has not converged ends nothing: it is
+   remembered in *worst. */
+TWSI_FN tws_status twsi_run_measure(twsi_run_state *run, tws_case which, tws_status *worst) {
+    const tws_config *c = run->config;
+    const double start = twsi_seconds();
+    const tws_network network = twsi_run_network(run);
+    tws_result *result = run->result;
+    tws_batch batch;
+    tws_status status = tws_measure(run->context, run->weights, c->neurons, c->inputs, run->readout,
+                                    run->directions, c->target.directions, c->top, c->seed,
+                                    &result->spectrum[which]);
+    if (status == TWS_NOT_CONVERGED) {
+        *worst = status;
+        status = TWS_OK;
+    }
+    batch.samples = result->loss_samples;
+    batch.inputs = run->inputs1;
+    batch.labels = run->labels1;
+    if (status == TWS_OK) status = tws_loss(run->context, &network, &batch, &result->loss[which]);
+    result->measured[which] = status == TWS_OK;
+    result->seconds_spectrum += twsi_seconds() - start;
+    return status;
+}
+
+TWSI_FN tws_status twsi_run_all(twsi_run_state *run, unsigned cases, tws_status *worst) {
+    const tws_config *c = run->config;
+    const size_t bytes = c->neurons * c->inputs * sizeof(tws_real);
+    tws_result *result = run->result;
+    tws_status status = twsi_run_data(run);
+    if (status == TWS_OK && (cases >> TWS_INITIAL & 1))
+        status = twsi_run_measure(run, TWS_INITIAL, worst);
+    if (status == TWS_OK && cases > 1u << TWS_INITIAL)
+        status = twsi_run_step(run, 0, result->eta1, &result->seconds_step1);
+    if (status == TWS_OK && (cases >> TWS_ONE_STEP & 1))
+        status = twsi_run_measure(run, TWS_ONE_STEP, worst);
+    if (status == TWS_OK && run->kept != NULL) memcpy(run->kept, run->weights, bytes);
+    if (status == TWS_OK && (cases >> TWS_TWO_STEPS_FRESH & 1)) {
+        status = twsi_run_step(run, 1, result->eta2, &result->seconds_step2);
+        if (status == TWS_OK) status = twsi_run_measure(run, TWS_TWO_STEPS_FRESH, worst);
+    }
+    if (status == TWS_OK && (cases >> TWS_TWO_STEPS_REUSE & 1)) {
+        if (run->kept != NULL) memcpy(run->weights, run->kept, bytes);
+        status = twsi_run_step(run, 0, result->eta2, &result->seconds_step2);
+        if (status == TWS_OK) status = twsi_run_measure(run, TWS_TWO_STEPS_REUSE, worst);
+    }
+    return status;
+}
+
+TWS_API tws_status tws_run(tws_context *context, const tws_config *config, unsigned cases,
+                           tws_result *result) {
+    const double start = twsi_seconds();
+    tws_status status = twsi_check_config(context, config), worst = TWS_OK;
+    twsi_run_state run;
+    twsi_pool pool;
+    int fresh, reuse;
+    if (status != TWS_OK) return status;
+    if (result == NULL) return twsi_fail(context, TWS_BAD_ARGUMENT, "result is NULL");
+    if (cases > TWS_ALL_CASES)
+        return twsi_fail(context, TWS_BAD_ARGUMENT, "cases is %u, it must be at most %u", cases,
+                         TWS_ALL_CASES);
+    if (cases == 0)
+        cases = 1u << TWS_INITIAL | 1u << TWS_ONE_STEP |
+                1u << (config->batches == TWS_FRESH ? TWS_TWO_STEPS_FRESH : TWS_TWO_STEPS_REUSE);
+    fresh = cases >> TWS_TWO_STEPS_FRESH & 1;
+    reuse = cases >> TWS_TWO_STEPS_REUSE & 1;
+    memset(result, 0, sizeof *result);
+    result->eta1 = tws_step_size(config, 1);
+    result->eta2 = tws_step_size(config, 2);
+    result->loss_samples = twsi_min(config->samples, TWSI_LOSS_SAMPLES);
+    result->threads = tws_context_threads(context);
+    result->kernel = tws_context_kernel(context);
+    run.context = context;
+    run.config = config;
+    run.result = result;
+    twsi_pool_open(&pool, context);
+    status = twsi_run_memory(&run, &pool, fresh, fresh && reuse);
+    if (status == TWS_OK) status = twsi_run_all(&run, cases, &worst);
+    twsi_pool_close(&pool);
+    result->seconds_total = twsi_seconds() - start;
+    return status != TWS_OK ? status : worst;
+}
+
+#if !defined(__clang__) && defined(__GNUC__) && !defined(__TINYC__)
+#pragma GCC pop_options
+#elif defined(__clang__)
+#pragma STDC FP_CONTRACT DEFAULT
+#endif
+#undef TWSI_IMPLEMENTING
+#endif /* TWOSTEP_IMPLEMENTATION */
