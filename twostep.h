@@ -12,7 +12,7 @@
  * glibc 2.34 want -pthread as well). A whole experiment:
  *
  *     tws_config config = tws_default_config();
- *     tws_result result;
+ *     static tws_result result;
  *     config.neurons = 2000;
  *     if (tws_run(NULL, &config, 0, &result) == TWS_OK)
  *         printf("%g\n", result.spectrum[TWS_TWO_STEPS_REUSE].singular_values[0]);
@@ -59,7 +59,8 @@
  * paper). A student f_W(x) = s a' sigma(W x) with N neurons, d inputs and n samples, all of one
  * order of size, takes two gradient steps on its first layer:
  *
- *     W <- W + eta_t G,  G = (1/n) [(a r') o sigma'(W X')] X,  r = y - f_W(X),  eta_t = C_t N^alpha_t
+ *     W <- W + eta_t G,  G = (1/n) [(a r') o sigma'(W X')] X,  r = y - f_W(X),
+ *     eta_t = C_t N^alpha_t
  *
  * Reproducible. Random data (weights, readout, directions, inputs, noise) are the same bits on
  *   every compiler, instruction set and platform with IEEE arithmetic (class D0). What is computed
@@ -91,7 +92,7 @@
  *   TWOSTEP_NO_SIMD          one file  only the plain C99 kernel
  *   TWOSTEP_MALLOC(bytes)    one file  default allocator; define both or neither
  *   TWOSTEP_FREE(pointer)    one file
- *   TWOSTEP_FILENAME         one file  how the file includes itself, if it was renamed ("twostep.h")
+ *   TWOSTEP_FILENAME         one file  how the file includes itself, if renamed ("twostep.h")
  */
 #if defined(TWOSTEP_MALLOC) != defined(TWOSTEP_FREE)
 #error "twostep.h: define TWOSTEP_MALLOC and TWOSTEP_FREE together or not at all"
@@ -155,7 +156,7 @@ typedef enum tws_status {
     TWS_STATUS_COUNT
 } tws_status;
 
-/* Sets of inner loops, chosen when the program runs. AUTO takes the fastest that the machine has. */
+/* Sets of inner loops, chosen when the program runs. AUTO: the fastest that the machine has. */
 typedef enum tws_kernel {
     TWS_KERNEL_AUTO,
     TWS_KERNEL_PLAIN,
@@ -396,6 +397,8 @@ TWS_API const char *tws_activation_name(tws_activation_kind kind);
  * Memory: none. Threads: safe. Determinism: D2, a few units in the last place.
  */
 TWS_API double tws_activation_value(const tws_activation *activation, double x);
+
+/* sigma'(x); see tws_activation_value. */
 TWS_API double tws_activation_slope(const tws_activation *activation, double x);
 
 /*
@@ -460,7 +463,7 @@ typedef enum tws_transpose { TWS_NO_TRANSPOSE, TWS_TRANSPOSE } tws_transpose;
  *           ldb >= n or k, ldc >= n. Entries between the end of a row and ld are never touched.
  * Aliasing  C must not overlap A or B (not checked); A and B may overlap.
  * Empty     m == 0 or n == 0: nothing happens. alpha == 0 or k == 0: C = beta C, A and B are never
- *           read and may be NULL. beta == 0: C is written without being read, so NaN there vanishes;
+ *           read and may be NULL. beta == 0: C is written unread, so NaN there vanishes;
  *           everywhere else NaN and infinity follow the arithmetic.
  * Memory    packed copies of a block of A and a block of B, at most about 21 MiB, from the
  *           allocator of the context.
@@ -698,7 +701,7 @@ typedef struct tws_spectrum {
     size_t outliers; /* at most top */
     double captured; /* root of the sum of squared alignments over the outliers */
     double singular_values[TWS_MAX_TOP];     /* decreasing */
-    double alignments[TWS_MAX_TOP];          /* |B* v_k|: how much of v_k lies in the target space */
+    double alignments[TWS_MAX_TOP];          /* |B* v_k|: the part of v_k in the target space */
     double readout_alignments[TWS_MAX_TOP];  /* |<u_k, a>| / |a| */
     double residuals[TWS_MAX_TOP];           /* max(|W v - s u|, |W' u - s v|) / s_1 */
     size_t passes;                           /* readings of the matrix */
@@ -745,12 +748,17 @@ TWS_API double tws_edge_scale(double neurons, double inputs);
  * ========================================================================== */
 /*
  * What is predicted: the singular values of W_1 and W_2 that leave the bulk, the edge of the bulk,
- * how much of the target each right vector holds and how much of the readout each left vector
+ * how much of the target each right vector holds, and how much of the readout each left vector
  * holds. From what: the configuration alone (tws_predict), or the data of one run without its W_0
- * (tws_surrogate). Nothing is fitted. Where it is accurate: smooth activations with a bounded slope
- * or ReLU, labels with E y^4 <= 3 (E y^2)^2, 1/2 <= N/d <= 2, 1/4 <= d/n <= 1, N >= 600, noise
- * strength kappa <= 0.1. Where it is not: heavy-tailed targets, unbounded slopes with large
- * steps, outliers within a few per cent of the edge or of each other. tws_theory_warnings says so.
+ * (tws_surrogate). Nothing is fitted.
+ * Where it is accurate: smooth activations with a bounded slope, or ReLU; labels with
+ * E y^4 <= 3 (E y^2)^2; 1/2 <= N/d <= 2; 1/4 <= d/n <= 1; N >= 600; kappa <= 0.1. There the first
+ * outlier is within 2 % of the mean over seeds (typically 0.5 %), the second within 5 % (1 %) when
+ * it is 10 % above the edge, alignments within 0.03, the edge within 0.03.
+ * Where it is not: heavy-tailed targets (second outlier off by up to 11 %, edge by 0.3), unbounded
+ * slopes with large steps, outliers within a few per cent of the edge or of each other, an output
+ * scale that does not shrink with N. tws_theory_warnings says which of these holds.
+ * tests/test_theory.c measures it against tests/data/spectra.txt.
  */
 
 #define TWS_MAX_OUTLIERS 16     /* outliers that a prediction lists */
@@ -787,7 +795,7 @@ typedef struct tws_prediction {
     double kappa;                         /* mean variance that the samples' noise adds to a row */
     size_t spikes;                        /* entries of strengths */
     double strengths[TWS_MAX_OUTLIERS];   /* theta_k: singular values of the mean of W_t - W_0 */
-    double output;                        /* rms(f_W1) / rms(y): how large the residual's change is */
+    double output;                        /* rms(f_W1) / rms(y): what step two's residual lost */
 } tws_prediction;
 
 /* One order of the limit: the spike with left vector a^(k+1). */
@@ -838,13 +846,17 @@ TWS_API tws_status tws_hermite_coefficients(tws_context *context, const tws_acti
  * the part of v_k beyond v_0, ..., v_(k-1), v_k = X^T F_k / n, F_k the k-th Taylor coefficient in e
  * of y E sigma'(z + e [...]) (see @@THEORY). An order whose F_k vanishes does not count; one with
  * exponent 0 counts if its constant exceeds (N/d)^(1/4). With the plain output scale s = 1 the
- * residual of step two is of order N^alpha1 and the formula becomes floor((alpha1 + alpha2) / g).
- * ReLU on a reused batch is not analytic in e: orders from 1 on carry no constant then, but order 1
- * counts and says whether it sees the target.
- * limit: written on success only. NaN: never written. Memory: at most 6 MB. Errors:
+ * residual of step two is of order N^alpha1, the exponents are alpha1 + alpha2 - k g, and the
+ * formula is floor((alpha1 + alpha2) / g): the samples' noise grows too and hides the last order.
+ * ReLU on a reused batch is not analytic in e: order 1 is the part odd in e; the part along |e| is
+ * a further spike with left vector a |a| that outliers counts but order[] does not list, and later
+ * orders carry no constant. sees_target: b_k = E[u F_k] is not zero (either part of ReLU's order
+ * 1).
+ * limit: written on success only. NaN: never written. Memory: at most 4 MB. Errors:
  * TWS_BAD_ARGUMENT for NULL and for anything outside the ranges of tws_theory_input, or for an
  * activation or target that is not finite; TWS_OUT_OF_MEMORY. Threads: safe if contexts differ.
- * Determinism: bit-identical for any number of threads; D2 between compilers. Cost: 0.1 to 3 s.
+ * Determinism: bit-identical for any number of threads; D2 between compilers. Cost: 0.2 s for one
+ * direction, up to 1 s for several.
  */
 TWS_API tws_status tws_limit_theory(tws_context *context, const tws_theory_input *input,
                                     tws_limit *limit);
@@ -853,10 +865,12 @@ TWS_API tws_status tws_limit_theory(tws_context *context, const tws_theory_input
  * Outliers, edge and alignments of W_1 and W_2 at this N, with nothing expanded in the step size:
  * the resummed theory of @@THEORY, validity as above. step1, step2: written on success only; either
  * may be NULL. NaN: never written; a configuration so wild that a number overflows is refused.
- * Memory: 1 to 3 MB for one direction without noise, at most about 40 MB. Errors: as
- * tws_limit_theory. Threads: safe if contexts differ; uses the context's workers. Determinism:
- * bit-identical for any number of threads; D2 between compilers (libm). Cost: about 0.1 s for one
- * direction without noise, up to a few seconds with noise or several directions.
+ * Memory: 2 to 4 MB for one direction without noise, 6 to 10 MB with noise, at most 30 MB for
+ * several. Errors: as tws_limit_theory. Threads: safe if contexts differ; uses the context's
+ * workers. Determinism: bit-identical for any number of threads; D2 between compilers (libm).
+ * Quadrature: 3 to 4 digits (2 for five directions and more). Cost, on one core: 0.1 s for one
+ * direction without noise, 0.2 to 1 s with noise or several
+ * directions.
  */
 TWS_API tws_status tws_predict(tws_context *context, const tws_theory_input *input,
                                tws_prediction *step1, tws_prediction *step2);
@@ -871,10 +885,10 @@ TWS_API tws_status tws_predict(tws_context *context, const tws_theory_input *inp
  *   left: unit vectors, outlier k at left + k N, TWS_MAX_OUTLIERS x N doubles, or NULL; the sign of
  *   each pair makes <left_k, a> >= 0. Rows beyond the outliers are untouched.
  * input gives N, d, n (exact integers), steps, activation, batches, output scale, and the number of
- * directions; its target function and noise are not used. Aliasing: outputs must not overlap inputs.
+ * directions; its target function and noise are not used. Aliasing: outputs overlap no input.
  * Errors: TWS_BAD_ARGUMENT; TWS_NOT_FINITE for NaN or infinity in the data, outputs undefined.
- * Memory: about 2300 n + 300 d + 1500 N bytes. Threads, determinism: as tws_predict. Cost: 3000
- * values of sigma and sigma' per sample and 60 N... see bench; about a second at N = d = 1500.
+ * Memory: about 2800 n + 500 d + 2700 N bytes. Threads, determinism: as tws_predict. Cost: about
+ * 5000 values of sigma and sigma' per sample; 0.5 s at N = d = 800, n = 1600 on one core.
  */
 TWS_API tws_status tws_surrogate(tws_context *context, const tws_theory_input *input,
                                  const tws_real *X1, const tws_real *y1, const tws_real *X2,
@@ -1039,7 +1053,8 @@ TWS_API const char *tws_status_text(tws_status status) {
         TWS_STATUS_LIST(TWSI_STATUS_TEXT)
 #undef TWSI_STATUS_TEXT
     };
-    return (int)status >= 0 && (int)status < (int)TWS_STATUS_COUNT ? text[status] : "unknown status code";
+    const int known = (int)status >= 0 && (int)status < (int)TWS_STATUS_COUNT;
+    return known ? text[status] : "unknown status code";
 }
 
 TWS_API int tws_version(void) { return TWS_VERSION; }
@@ -1794,8 +1809,8 @@ TWSI_FN void twsi_curve_open(twsi_curve *curve, const tws_activation *activation
 
 /* A function of this pass, and one that must melt into its caller. */
 #define TWSI_LANE_FN static TWSI_UNUSED TWSI_TARGET
-#if TWSI_PASS == TWSI_PASS_PLAIN
-#define TWSI_LANE_INLINE static TWSI_UNUSED
+#if TWSI_PASS == TWSI_PASS_PLAIN || !defined(__OPTIMIZE__)
+#define TWSI_LANE_INLINE static TWSI_UNUSED TWSI_TARGET
 #else
 #define TWSI_LANE_INLINE static inline TWSI_UNUSED TWSI_TARGET __attribute__((always_inline))
 #endif
@@ -2026,7 +2041,8 @@ TWSI_LANE_FN void TWSI_LANE(normals)(uint32_t (*state)[TWS_RANDOM_LANES], tws_re
 
 #else /* double: two words make one of 64 bits */
 
-/* (t + 1/2) / 2^52 for the top 52 bits t of w, by writing t into the mantissa of a number in [1, 2). */
+/* (t + 1/2) / 2^52 for the top 52 bits t of w, by writing t into the mantissa of a number from 1
+   to 2. */
 TWSI_LANE_INLINE twsi_v TWSI_LANE(fraction)(twsi_vu w) {
     const twsi_vi one = twsi_bits(twsi_set(1.0));
     return twsi_from_bits((twsi_vi)(w >> 12) | one) - twsi_set(1.0) +
@@ -2572,7 +2588,7 @@ TWSI_LANE_FN void TWSI_LANE(gemm_tile)(size_t rows, size_t columns, size_t depth
                 sum[i][j] += a[p * TWSI_GEMM_ROWS + i] * b[p * b_step + j];
     for (i = 0; i < rows; i++)
         for (j = 0; j < columns; j++)
-            c[i * ldc + j] = beta == 0 ? alpha * sum[i][j] : alpha * sum[i][j] + beta * c[i * ldc + j];
+            c[i * ldc + j] = alpha * sum[i][j] + (beta == 0 ? 0 : beta * c[i * ldc + j]);
 }
 
 /* All tiles of a cache block: each panel of B meets every panel of A. */
@@ -2583,8 +2599,9 @@ TWSI_LANE_FN void TWSI_LANE(gemm_block)(size_t m, size_t n, size_t depth, tws_re
     size_t i, j;
     for (j = 0; j < n; j += TWSI_GEMM_COLUMNS)
         for (i = 0; i < m; i += TWSI_GEMM_ROWS)
-            TWSI_LANE(gemm_tile)(twsi_min(m - i, TWSI_GEMM_ROWS), twsi_min(n - j, TWSI_GEMM_COLUMNS),
-                                 depth, alpha, a + i / TWSI_GEMM_ROWS * a_size,
+            TWSI_LANE(gemm_tile)(twsi_min(m - i, TWSI_GEMM_ROWS),
+                                 twsi_min(n - j, TWSI_GEMM_COLUMNS), depth, alpha,
+                                 a + i / TWSI_GEMM_ROWS * a_size,
                                  b + j / TWSI_GEMM_COLUMNS * b_size, b_step, beta,
                                  c + i * ldc + j, ldc);
 }
@@ -2631,14 +2648,15 @@ TWSI_GEMM_INLINE void TWSI_LANE(gemm_store_part)(tws_real *p, const twsi_v *v, s
     tws_real part[TWSI_LANES];
     size_t i;
     twsi_store(part, *v);
-    for (i = 0; i < count; i++) p[i] = part[i];
+    for (i = 0; i < TWSI_LANES; i++)
+        if (i < count) p[i] = part[i];
 }
 #endif
 
 /* ---- packing ---- */
 
-/* TWSI_LANES rows of QUAD entries each, LINE apart, become QUAD vectors, WIDTH apart. A vector is
-   filled from rows that lie LANES / QUAD' apart, 128 bits from each, then turned within 128 bits. */
+/* gemm_turn: LANES rows of QUAD entries, a LINE apart, become QUAD vectors, width apart. A vector
+   takes 128 bits from every QUAD-th row; then entries change places within 128 bits only. */
 #if TWSI_PASS == TWSI_PASS_AVX512 || TWSI_PASS == TWSI_PASS_AVX2 || TWSI_PASS == TWSI_PASS_SSE2
 #if TWSI_PASS == TWSI_PASS_AVX512
 /* All lanes by mask: g++ warns of the undefined register that the plain forms start from. */
@@ -2809,9 +2827,11 @@ TWSI_LANE_FN void TWSI_LANE(gemm_pack)(int across, size_t width, size_t count, s
 /* ---- the tile ---- */
 
 #if TWSI_GEMM_ROWS == 14
-#define TWSI_GEMM_EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
+#define TWSI_GEMM_EACH_ROW(X) \
+    X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
 #elif TWSI_GEMM_ROWS == 12
-#define TWSI_GEMM_EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+#define TWSI_GEMM_EACH_ROW(X) \
+    X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
 #else
 #define TWSI_GEMM_EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5)
 #endif
@@ -3127,7 +3147,8 @@ TWSI_SVD_INSTANCE(double, 0, 2)
 #undef TWSI_SVD_INSTANCE
 
 /* One slab, one or two vectors: p = A x, unless x is NULL, then q += factor A^T p, unless q is
-   NULL. Rows go four by four; past the last row the last one stands in, with weight zero. */
+   NULL; with reals p = factor A x, so that the matrix may be scaled. Rows go four by four; past
+   the last row the last one stands in, with weight zero. */
 TWSI_LANE_FN void TWSI_LANE(svd_slab)(const void *a, int real, size_t ld, size_t rows,
                                           size_t n, const double *x, size_t ldx, int two,
                                           double factor, double *p, size_t ldp, double *q,
@@ -3155,6 +3176,9 @@ TWSI_LANE_FN void TWSI_LANE(svd_slab)(const void *a, int real, size_t ld, size_t
             for (r = 0; r < live; r++)
                 for (j = 0; j < vectors; j++) p[j * ldp + i + r] += sum[4 * j + r];
         }
+    if (x != NULL && real && factor != 1.0)
+        for (i = 0; i < rows; i++)
+            for (j = 0; j < vectors; j++) p[j * ldp + i] *= factor;
     for (first = 0; q != NULL && first < n; first += TWSI_SVD_TILE)
         for (i = 0; i < rows; i += 4) {
             const size_t live = twsi_min(4, rows - i);
@@ -3221,9 +3245,10 @@ TWSI_LANE_FN void TWSI_LANE(svd_add2)(double *y, size_t n, double f, const doubl
     const twsi_vd vf = twsi_vd_set(f), vg = twsi_vd_set(g);
     const size_t whole = n - n % TWSI_SVD_LANES;
     size_t i;
-    for (i = 0; i < whole; i += TWSI_SVD_LANES)
-        twsi_vd_store(y + i, twsi_vd_fma(vg, twsi_vd_load(b + i),
-                                         twsi_vd_fma(vf, twsi_vd_load(a + i), twsi_vd_load(y + i))));
+    for (i = 0; i < whole; i += TWSI_SVD_LANES) {
+        const twsi_vd first = twsi_vd_fma(vf, twsi_vd_load(a + i), twsi_vd_load(y + i));
+        twsi_vd_store(y + i, twsi_vd_fma(vg, twsi_vd_load(b + i), first));
+    }
     for (; i < n; i++) y[i] += f * a[i] + g * b[i];
 }
 
@@ -3242,8 +3267,9 @@ TWSI_LANE_FN void TWSI_LANE(svd_add2)(double *y, size_t n, double f, const doubl
 TWSI_LANE_FN void TWSI_LANE(axpy)(tws_real *sum, tws_real weight, const tws_real *x,
                                   size_t count) {
     const twsi_v w = twsi_set(weight);
+    const size_t whole = count - count % TWSI_LANES;
     size_t i;
-    for (i = 0; i + TWSI_LANES <= count; i += TWSI_LANES)
+    for (i = 0; i < whole; i += TWSI_LANES)
         twsi_store(sum + i, twsi_fma(w, twsi_load(x + i), twsi_load(sum + i)));
     for (; i < count; i++) sum[i] += weight * x[i];
 }
@@ -3252,8 +3278,9 @@ TWSI_LANE_FN void TWSI_LANE(axpy)(tws_real *sum, tws_real weight, const tws_real
 TWSI_LANE_FN void TWSI_LANE(scaled_copy)(tws_real *out, tws_real factor, const tws_real *x,
                                          size_t count) {
     const twsi_v f = twsi_set(factor);
+    const size_t whole = count - count % TWSI_LANES;
     size_t i;
-    for (i = 0; i + TWSI_LANES <= count; i += TWSI_LANES) twsi_store(out + i, f * twsi_load(x + i));
+    for (i = 0; i < whole; i += TWSI_LANES) twsi_store(out + i, f * twsi_load(x + i));
     for (; i < count; i++) out[i] = factor * x[i];
 }
 
@@ -3261,8 +3288,9 @@ TWSI_LANE_FN void TWSI_LANE(scaled_copy)(tws_real *out, tws_real factor, const t
 TWSI_LANE_FN int TWSI_LANE(all_finite)(const tws_real *x, size_t count) {
     twsi_vi bad = twsi_seti(0);
     TWSI_INT lanes[TWSI_LANES], any = 0;
+    const size_t whole = count - count % TWSI_LANES;
     size_t i;
-    for (i = 0; i + TWSI_LANES <= count; i += TWSI_LANES) {
+    for (i = 0; i < whole; i += TWSI_LANES) {
         const twsi_v v = twsi_load(x + i);
         bad |= twsi_bits(v - v);
     }
@@ -3506,7 +3534,8 @@ TWS_API tws_status tws_random_normals(tws_context *context, tws_random *random, 
     twsi_team team;
     tws_status status;
     if (random == NULL || (out == NULL && count > 0))
-        return twsi_fail(context, TWS_BAD_ARGUMENT, "%s is NULL", random == NULL ? "random" : "out");
+        return twsi_fail(context, TWS_BAD_ARGUMENT, "%s is NULL",
+                         random == NULL ? "random" : "out");
     status = twsi_team_open(&team, context, 1);
     if (status == TWS_OK) {
         size_t blocks;
@@ -4149,7 +4178,7 @@ TWSI_FN tws_status twsi_gemm(twsi_team *team, twsi_pool *pool, tws_transpose tra
     const twsi_gemm_buffers buffers = twsi_gemm_prepare(team, pool, m, n, k);
     if (pool->status != TWS_OK)
         return twsi_fail(team->context, pool->status,
-                         "no memory for the panels of a matrix product of m = %lu, n = %lu, k = %lu",
+                         "no memory for the panels of a product of m = %lu, n = %lu, k = %lu",
                          (unsigned long)m, (unsigned long)n, (unsigned long)k);
     twsi_gemm_with(team, &buffers, transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta,
                    c, ldc);
@@ -4195,11 +4224,11 @@ TWS_API tws_status tws_gemm(tws_context *context, tws_transpose transpose_a,
     tws_status status;
     if (!ta && transpose_a != TWS_NO_TRANSPOSE)
         return twsi_fail(context, TWS_BAD_ARGUMENT,
-                         "transpose_a is %d, allowed are TWS_NO_TRANSPOSE (0) and TWS_TRANSPOSE (1)",
+                         "transpose_a is %d, allowed: TWS_NO_TRANSPOSE (0), TWS_TRANSPOSE (1)",
                          (int)transpose_a);
     if (!tb && transpose_b != TWS_NO_TRANSPOSE)
         return twsi_fail(context, TWS_BAD_ARGUMENT,
-                         "transpose_b is %d, allowed are TWS_NO_TRANSPOSE (0) and TWS_TRANSPOSE (1)",
+                         "transpose_b is %d, allowed: TWS_NO_TRANSPOSE (0), TWS_TRANSPOSE (1)",
                          (int)transpose_b);
     status = twsi_gemm_check(context, "a", "lda", ta ? k : m, ta ? m : k, lda, terms, a);
     if (status == TWS_OK)
@@ -4247,7 +4276,7 @@ TWS_API tws_status tws_gemm(tws_context *context, tws_transpose transpose_a,
 #define TWSI_SVD_WIDTH 2     /* block width at the start: its arithmetic hides behind the reading */
 #define TWSI_SVD_WIDEST 64   /* ... and at most, for values repeated up to 63 times */
 #define TWSI_SVD_CHUNKS 64   /* parts of a pass, at most */
-#define TWSI_SVD_PART 1048576 /* numbers per part: small beside a pass, large beside a partial sum */
+#define TWSI_SVD_PART 1048576 /* numbers per part: many beside the columns of its partial sum */
 #define TWSI_SVD_SEGMENT 1024 /* columns that one task sums over the parts */
 #define TWSI_SVD_MAX_FULL 4096
 
@@ -4261,7 +4290,7 @@ typedef struct twsi_svd {
     tws_operator apply;
     void *user;
     size_t rows, columns;
-    double scale;    /* A = scale M^T M: keeps squares of huge doubles in range */
+    double unit;     /* a power of two; inside, M stands for unit M: squares in range */
     uint64_t random; /* state of the generator */
     size_t passes, products;
 
@@ -4462,7 +4491,7 @@ TWSI_FN void twsi_svd_chunk(void *data, size_t index, size_t worker) {
     memset(partial, 0, svd->count * n * sizeof *partial);
     svd->team.kernels->svd_real(svd->matrix + first * svd->ld, svd->ld,
                                 twsi_min(svd->chunk_rows, svd->rows - first), n, svd->x, n,
-                                svd->count, svd->scale, svd->p + first, svd->rows, partial, n);
+                                svd->count, svd->unit, svd->p + first, svd->rows, partial, n);
 }
 
 TWSI_FN void twsi_svd_segment(void *data, size_t index, size_t worker) {
@@ -4499,11 +4528,13 @@ TWSI_FN int twsi_all_finite(const double *x, size_t count) {
     return 1;
 }
 
-/* The operator in place of the matrix, for one vector: p = M x unless x is NULL, q = scale M^T p. */
+/* The operator in place of the matrix, for one vector: p = unit M x unless x is NULL, then
+   q = unit M^T p. */
 TWSI_FN tws_status twsi_svd_apply(twsi_svd *svd, const double *x, double *p, double *q) {
     tws_status status = TWS_OK;
     size_t i;
     if (x != NULL) status = svd->apply(svd->user, 0, x, p);
+    for (i = 0; x != NULL && status == TWS_OK && i < svd->rows; i++) p[i] *= svd->unit;
     if (status == TWS_OK && !twsi_all_finite(p, svd->rows)) {
         for (i = 0; i < svd->columns; i++) q[i] = 0.0;
         q[0] = HUGE_VAL; /* seen by all processes after the reduction */
@@ -4514,12 +4545,12 @@ TWSI_FN tws_status twsi_svd_apply(twsi_svd *svd, const double *x, double *p, dou
         return twsi_fail(svd->context, TWS_CALLBACK_FAILED,
                          "apply (the operator of tws_svd_operator) returned status %d: %s",
                          (int)status, tws_status_text(status));
-    for (i = 0; i < svd->columns; i++) q[i] *= svd->scale;
+    for (i = 0; i < svd->columns; i++) q[i] *= svd->unit;
     return TWS_OK;
 }
 
-/* p = M x unless x is NULL, then q = scale M^T p, count vectors of columns, rows, columns numbers.
-   p == NULL: M x is not wanted. */
+/* p = unit M x unless x is NULL, then q = unit M^T p, for count vectors of columns, rows
+   and columns numbers. p == NULL: the products M x are not wanted. */
 TWSI_FN tws_status twsi_svd_multiply(twsi_svd *svd, const double *x, size_t count, double *p,
                                      double *q) {
     const size_t n = svd->columns;
@@ -4752,11 +4783,11 @@ TWSI_FN double twsi_svd_allowed(const twsi_svd *svd, size_t i) {
 
 /* How many values are wanted, among the Ritz values known now. */
 TWSI_FN size_t twsi_svd_wanted(const twsi_svd *svd) {
-    const double below = svd->options.stop_below;
+    const double below = svd->options.stop_below * svd->unit;
     size_t i, most = svd->options.top;
-    if (!(below > 0.0)) return most;
+    if (!(svd->options.stop_below > 0.0)) return most;
     for (i = 0; i < most && i < svd->done; i++)
-        if (!(sqrt(svd->value[i] / svd->scale) > below)) break;
+        if (!(sqrt(svd->value[i]) > below)) break;
     return i;
 }
 
@@ -4780,7 +4811,7 @@ TWSI_FN int twsi_svd_copies_missing(const twsi_svd *svd, size_t wanted, double *
 
 TWSI_FN twsi_svd_verdict twsi_svd_judge(twsi_svd *svd) {
     const size_t wanted = twsi_svd_wanted(svd);
-    const double below = svd->options.stop_below;
+    const double below = svd->options.stop_below * svd->unit;
     double level = 0.0;
     size_t i;
     if (svd->done == svd->columns) return TWSI_SVD_STOP;
@@ -4791,7 +4822,7 @@ TWSI_FN twsi_svd_verdict twsi_svd_judge(twsi_svd *svd) {
         /* the rest must lie below, and the space must have had time to look */
         if (svd->passes < 8 && svd->directions == 0) return TWSI_SVD_GO_ON;
         for (i = wanted; i < svd->done; i++)
-            if (!((svd->value[i] + svd->error[i]) / svd->scale < below * below))
+            if (!(svd->value[i] + svd->error[i] < below * below))
                 return TWSI_SVD_GO_ON;
     }
     /* The directions count once they have been at work for a while and nothing unconverged
@@ -4804,7 +4835,8 @@ TWSI_FN twsi_svd_verdict twsi_svd_judge(twsi_svd *svd) {
     if (svd->fresh == 0) return TWSI_SVD_WIDEN;
     if (svd->passes < svd->fresh_pass + 6) return TWSI_SVD_GO_ON;
     for (i = 0; i < svd->done; i++)
-        if (svd->error[i] > twsi_svd_allowed(svd, i) && svd->value[i] + 2.0 * svd->error[i] >= level)
+        if (svd->error[i] > twsi_svd_allowed(svd, i) &&
+            svd->value[i] + 2.0 * svd->error[i] >= level)
             return TWSI_SVD_GO_ON;
     svd->directions += svd->fresh;
     svd->fresh = 0;
@@ -4927,7 +4959,7 @@ TWSI_FN tws_status twsi_svd_left_vector(twsi_svd *svd, double *left, size_t k, d
 typedef struct twsi_svd_output {
     double *values, *left, *right, *residuals;
     double *image; /* M v, top x rows, when left is turned into u */
-    double *back;  /* scale M^T M v, then M^T u: top x columns */
+    double *back;  /* M^T M v, then M^T u: top x columns */
     double *forth; /* |M v - s u|, top */
 } twsi_svd_output;
 
@@ -4963,7 +4995,7 @@ TWSI_FN tws_status twsi_svd_finish(twsi_svd *svd, const twsi_svd_output *out) {
     size_t i, k;
     tws_status status = twsi_svd_ritz(svd, 1);
     if (status != TWS_OK) return status;
-    largest = sqrt(svd->value[0] / svd->scale);
+    largest = sqrt(svd->value[0]);
     twsi_svd_ritz_vectors(svd, known, out->right);
     for (k = known; k < top; k++) { /* a space cut short: random directions stand in */
         svd->size = twsi_max(svd->size, svd->done);
@@ -4987,23 +5019,25 @@ TWSI_FN tws_status twsi_svd_finish(twsi_svd *svd, const twsi_svd_output *out) {
         else
             twsi_scale_by(back, n, 1.0 / out->values[k]);
         for (i = 0; i < n; i++)
-            back[i] = back[i] / svd->scale - out->values[k] * out->right[k * n + i];
+            back[i] -= out->values[k] * out->right[k * n + i];
         out->residuals[k] = fmax(out->forth[k], twsi_norm(svd->team.kernels, back, n));
     }
     if (status != TWS_OK) return status;
     twsi_svd_sort(svd, out);
     for (k = top; k-- > 0;)
         out->residuals[k] = out->values[0] > 0.0 ? out->residuals[k] / out->values[0] : 0.0;
+    for (k = 0; k < top; k++) out->values[k] /= svd->unit;
     return TWS_OK;
 }
 
 /* ---- set up ---- */
 
-/* The scale that keeps squares in range: 1 / (largest entry)^2, where entries are double. */
-TWSI_FN tws_status twsi_svd_find_scale(twsi_svd *svd) {
+/* The unit that keeps squares in range, where entries are double: about 1 / (largest entry). The
+   processes that share a matrix have only sums to agree on it, so roots are added. */
+TWSI_FN tws_status twsi_svd_find_unit(twsi_svd *svd) {
     double largest = 0.0;
     tws_status status;
-    svd->scale = 1.0;
+    svd->unit = 1.0;
     if (svd->matrix == NULL) {
         double *x = svd->work;
         size_t i;
@@ -5024,8 +5058,8 @@ TWSI_FN tws_status twsi_svd_find_scale(twsi_svd *svd) {
     if (largest > 0.0 && largest <= DBL_MAX) {
         int exponent;
         frexp(largest, &exponent);
-        exponent = exponent > 250 ? 250 : exponent < -250 ? -250 : exponent;
-        svd->scale = ldexp(1.0, -4 * exponent);
+        exponent = exponent > 500 ? 500 : exponent < -500 ? -500 : exponent;
+        svd->unit = ldexp(1.0, -2 * exponent);
     }
     return status;
 }
@@ -5037,17 +5071,20 @@ TWSI_FN tws_status twsi_svd_check(twsi_svd *svd, const double *values) {
     tws_status status;
     if (values == NULL)
         return twsi_fail(svd->context, TWS_BAD_ARGUMENT, "values is NULL; it takes top numbers");
-    if (n == 0) return twsi_fail(svd->context, TWS_BAD_ARGUMENT, "columns is 0, must be at least 1");
+    if (n == 0)
+        return twsi_fail(svd->context, TWS_BAD_ARGUMENT, "columns is 0, must be at least 1");
     if (svd->rows == 0 && (svd->context == NULL || svd->context->reduce == NULL))
         return twsi_fail(svd->context, TWS_BAD_ARGUMENT, "rows is 0, must be at least 1");
     if (svd->matrix != NULL && svd->ld < n)
-        return twsi_fail(svd->context, TWS_BAD_ARGUMENT, "ld is %lu, must be at least columns = %lu",
+        return twsi_fail(svd->context, TWS_BAD_ARGUMENT,
+                         "ld is %lu, must be at least columns = %lu",
                          (unsigned long)svd->ld, (unsigned long)n);
     if (!(o->tolerance >= 1e-12 && o->tolerance <= 0.1))
         return twsi_fail(svd->context, TWS_BAD_ARGUMENT,
                          "options.tolerance is %g, allowed are 1e-12 to 0.1", o->tolerance);
     if (o->max_passes == 0)
-        return twsi_fail(svd->context, TWS_BAD_ARGUMENT, "options.max_passes is 0, must be positive");
+        return twsi_fail(svd->context, TWS_BAD_ARGUMENT,
+                         "options.max_passes is 0, must be positive");
     if (!(o->stop_below >= 0.0 && o->stop_below <= DBL_MAX))
         return twsi_fail(svd->context, TWS_BAD_ARGUMENT,
                          "options.stop_below is %g, must be finite and not negative",
@@ -5069,7 +5106,6 @@ TWSI_FN tws_status twsi_svd_check(twsi_svd *svd, const double *values) {
 /* Sizes of the basis and of the block, and all memory. */
 TWSI_FN tws_status twsi_svd_prepare(twsi_svd *svd, twsi_svd_output *out) {
     const size_t n = svd->columns, m = svd->rows, top = svd->options.top;
-    const int shared = svd->context != NULL && svd->context->reduce != NULL;
     twsi_pool *pool = &svd->pool;
     size_t entries, side, c;
     c = svd->options.max_basis != 0 ? svd->options.max_basis : top > n / 3 ? n : 3 * top + 320;
@@ -5087,7 +5123,6 @@ TWSI_FN tws_status twsi_svd_prepare(twsi_svd *svd, twsi_svd_output *out) {
     svd->chunks = twsi_min(TWSI_SVD_CHUNKS, twsi_ceil_div(m * n, TWSI_SVD_PART));
     svd->chunk_rows = twsi_max(1, twsi_ceil_div(m, twsi_max(1, svd->chunks)));
     svd->chunks = twsi_ceil_div(m, svd->chunk_rows);
-    (void)shared;
     if (svd->matrix != NULL)
         svd->partial = (double *)twsi_take(pool, svd->chunks * TWSI_SVD_GROUP,
                                            n * sizeof(double));
@@ -5128,7 +5163,7 @@ TWSI_FN tws_status twsi_svd_solve(twsi_svd *svd, twsi_svd_output *out, tws_svd_r
     status = twsi_svd_prepare(svd, out);
     if (status == TWS_OK)
         status = twsi_team_open(&svd->team, svd->context, twsi_max(1, svd->chunks));
-    if (status == TWS_OK) status = twsi_svd_find_scale(svd);
+    if (status == TWS_OK) status = twsi_svd_find_unit(svd);
     if (status == TWS_OK) status = ended = twsi_svd_iterate(svd);
     if (ended == TWS_NOT_CONVERGED) status = TWS_OK;
     if (status == TWS_OK) status = twsi_svd_finish(svd, out);
@@ -5191,7 +5226,8 @@ TWS_API tws_status tws_svd(tws_context *context, const tws_svd_options *options,
                            double *values, double *left, double *right, double *residuals,
                            tws_svd_result *result) {
     if (matrix == NULL)
-        return twsi_fail(context, TWS_BAD_ARGUMENT, "matrix is NULL; it takes rows x columns numbers");
+        return twsi_fail(context, TWS_BAD_ARGUMENT,
+                         "matrix is NULL; it takes rows x columns numbers");
     return twsi_svd_start(context, options, matrix, ld, NULL, NULL, rows, columns, values, left,
                           right, residuals, result);
 }
@@ -5201,9 +5237,10 @@ TWS_API tws_status tws_svd_operator(tws_context *context, const tws_svd_options 
                                     double *values, double *left, double *right,
                                     double *residuals, tws_svd_result *result) {
     if (apply == NULL)
-        return twsi_fail(context, TWS_BAD_ARGUMENT, "apply is NULL; it must multiply by the matrix");
-    return twsi_svd_start(context, options, NULL, 0, apply, user, rows, columns, values, left, right,
-                          residuals, result);
+        return twsi_fail(context, TWS_BAD_ARGUMENT,
+                         "apply is NULL; it must multiply by the matrix");
+    return twsi_svd_start(context, options, NULL, 0, apply, user, rows, columns, values, left,
+                          right, residuals, result);
 }
 
 /* ---- all singular values ---- */
@@ -5600,7 +5637,8 @@ TWSI_FN void twsi_make_readout(const twsi_team *team, const tws_config *config, 
     size_t i;
     for (i = 0; i < count; i++) {
         /* one stream per block of normals, so that any neuron's readout can be made alone */
-        const size_t block = (first + i) / TWSI_NORMAL_BLOCK, place = (first + i) % TWSI_NORMAL_BLOCK;
+        const size_t block = (first + i) / TWSI_NORMAL_BLOCK;
+        const size_t place = (first + i) % TWSI_NORMAL_BLOCK;
         tws_real normals[TWSI_NORMAL_BLOCK];
         twsi_random_seed(state, config->seed, TWS_FOR_READOUT, block);
         team->kernels->normals(state, normals, 1);
@@ -5880,7 +5918,8 @@ TWSI_FN tws_status twsi_step_prepare(twsi_step *step, twsi_team *team, twsi_pool
     step->network = network;
     step->batch = batch;
     step->with_slopes = with_slopes;
-    step->block = twsi_block_samples(team->context, network->count, network->inputs, batch->samples);
+    step->block =
+        twsi_block_samples(team->context, network->count, network->inputs, batch->samples);
     step->h = (tws_real *)twsi_take(pool, network->count, step->block * sizeof(tws_real));
     step->output = (double *)twsi_take(pool, step->block, sizeof(double));
     step->scaled = with_slopes ? (tws_real *)twsi_take(pool, step->block,
@@ -6405,7 +6444,8 @@ TWS_API tws_status tws_measure(tws_context *context, const tws_real *weights, si
  * Given the rows, W_2 is a matrix of independent Gaussian rows with means in a space of few
  * directions (the target's, and those of v(A)). Its bulk and outliers follow from one number t:
  *     s^2 = 1/t + c E[S / (1 - S t)]            (c = N/d; the least value over t is the edge)
- *     outlier: an eigenvalue of T(t) = s t E[m (A^2 nu nu^T + c D)] passes 1, m = 1 / (s (1 - S t)),
+ *     outlier: an eigenvalue of T(t) = s t E[m (A^2 nu nu^T + c D)] passes 1,
+ *              m = 1 / (s (1 - S t)),
  * nu(A) the coordinates of v(A), D(A) the excess of the rows' variance on those directions, plus a
  * correction because the network's output ties the rows together (twsi_feedback).
  *
@@ -6423,6 +6463,7 @@ TWS_API tws_status tws_measure(tws_context *context, const tws_real *weights, si
 #define TWSI_BASIS 24                        /* directions: 8 of the target, 8 means, 8 samples */
 #define TWSI_PACKED (TWSI_BASIS * (TWSI_BASIS + 1) / 2)
 #define TWSI_MEANS 8                         /* directions kept of span v(A) */
+#define TWSI_PIVOTS 14                       /* rows that span the v(A) */
 #define TWSI_POLY 6                          /* polynomials of A that carry the feedback */
 #define TWSI_BINS 160                        /* of the law of the samples' noise */
 #define TWSI_EXACT_ATOMS 4000                /* up to this N every neuron is an atom */
@@ -6524,36 +6565,31 @@ TWSI_FN size_t twsi_packed(size_t i, size_t j) { return i * (i + 1) / 2 + j; }
 
 /* ---- quadrature ---- */
 
-/* The squared off-diagonal entries of the Jacobi matrix of Hermite (1) or Legendre (0). */
-TWSI_FN double twsi_rule_step(int hermite, size_t k) {
-    double x = (double)k;
-    return hermite ? x : x * x / (4 * x * x - 1);
-}
-
-/* Gauss rule of n nodes for N(0,1) or for the mean over [-1, 1]. The nodes are the eigenvalues of
-   the Jacobi matrix, found one by one from sign counts: no starting guess, no failure. Weights from
-   the orthonormal polynomials, which keeps the tiny ones accurate. */
-TWSI_FN void twsi_gauss_rule(int hermite, size_t n, double *nodes, double *weights) {
+/* A Gauss rule of n nodes (at most TWSI_Z_NODES) from the recurrence of its orthonormal
+   polynomials, x p_k = sqrt(b_(k+1)) p_(k+1) + a_k p_k + sqrt(b_k) p_(k-1); weights sum to 1. The
+   nodes, the eigenvalues of the Jacobi matrix, lie in [low, high] and are found one by one from
+   sign counts: no starting guess, no failure. Weights from the polynomials, which keeps tiny ones
+   accurate. */
+TWSI_FN void twsi_gauss_nodes(size_t n, const double *a, const double *b, double low, double high,
+                              double *nodes, double *weights) {
     size_t i, k, step;
     for (i = 0; i < n; i++) {
-        double low = hermite ? -2 * sqrt((double)n) : -1, high = -low, x, sum = 1, p0 = 0, p1 = 1;
+        double left = low, right = high, x, sum = 1, p0 = 0, p1 = 1;
         for (step = 0; step < 80; step++) {
-            double pivot, middle = 0.5 * (low + high);
+            double middle = 0.5 * (left + right), pivot = a[0] - middle;
             size_t below = 0;
-            pivot = -middle;
             for (k = 0;;) {
                 if (pivot < 0) below++;
                 if (++k == n) break;
                 if (fabs(pivot) < 1e-280) pivot = 1e-280;
-                pivot = -middle - twsi_rule_step(hermite, k) / pivot;
+                pivot = a[k] - middle - b[k] / pivot;
             }
-            if (below > i) high = middle;
-            else low = middle;
+            if (below > i) right = middle;
+            else left = middle;
         }
-        x = 0.5 * (low + high);
+        x = 0.5 * (left + right);
         for (k = 1; k < n; k++) {
-            double next = (x * p1 - sqrt(twsi_rule_step(hermite, k - 1)) * p0) /
-                          sqrt(twsi_rule_step(hermite, k));
+            double next = ((x - a[k - 1]) * p1 - (k > 1 ? sqrt(b[k - 1]) * p0 : 0)) / sqrt(b[k]);
             p0 = p1;
             p1 = next;
             sum += p1 * p1;
@@ -6561,6 +6597,18 @@ TWSI_FN void twsi_gauss_rule(int hermite, size_t n, double *nodes, double *weigh
         nodes[i] = x;
         weights[i] = 1 / sum;
     }
+}
+
+/* Gauss rule of n nodes for N(0,1) (hermite) or for the mean over [-1, 1]. */
+TWSI_FN void twsi_gauss_rule(int hermite, size_t n, double *nodes, double *weights) {
+    double a[TWSI_Z_NODES], b[TWSI_Z_NODES], reach = hermite ? 2 * sqrt((double)n) : 1;
+    size_t k;
+    for (k = 0; k < n; k++) {
+        double x = (double)k;
+        a[k] = 0;
+        b[k] = hermite ? x : x * x / (4 * x * x - 1);
+    }
+    twsi_gauss_nodes(n, a, b, -reach, reach, nodes, weights);
 }
 
 /* x >= 0 with P(z > x) = q, 0 < q <= 1/2. Newton on log P, which is nearly a parabola. */
@@ -6586,6 +6634,41 @@ TWSI_FN void twsi_even_rule(size_t n, double *nodes, double *weights) {
         sum += weights[i] = exp(-0.5 * nodes[i] * nodes[i]);
     }
     for (i = 0; i < n; i++) weights[i] /= sum;
+}
+
+/* Gauss rule for |z|, z ~ N(0,1), by Stieltjes' procedure on a fine grid (work: 4 TWSI_HALF_FINE):
+   with its mirror image it is exact for polynomials and for what jumps or bends at 0. */
+#define TWSI_HALF_FINE 160
+TWSI_FN void twsi_half_rule(size_t n, double *nodes, double *weights, double *work) {
+    double *x = work, *w = work + TWSI_HALF_FINE;
+    double *p0 = work + 2 * TWSI_HALF_FINE, *p1 = work + 3 * TWSI_HALF_FINE;
+    double a[TWSI_Z_NODES] = {0}, b[TWSI_Z_NODES] = {0}, leg[16], leg_weight[16], before = 1;
+    size_t i, k;
+    memset(a, 0, sizeof a);
+    memset(b, 0, sizeof b);
+    twsi_gauss_rule(0, 16, leg, leg_weight);
+    for (i = 0; i < TWSI_HALF_FINE; i++) {
+        x[i] = (double)(i / 16) + 0.5 + 0.5 * leg[i % 16];
+        w[i] = 2 * leg_weight[i % 16] * twsi_normal_density(x[i]);
+        p0[i] = 0;
+        p1[i] = 1;
+    }
+    for (k = 0; k < n; k++) {
+        double norm = 0, first = 0;
+        for (i = 0; i < TWSI_HALF_FINE; i++) {
+            norm += w[i] * p1[i] * p1[i];
+            first += w[i] * x[i] * p1[i] * p1[i];
+        }
+        a[k] = first / norm;
+        b[k] = k == 0 ? 0 : norm / before;
+        before = norm;
+        for (i = 0; i < TWSI_HALF_FINE; i++) {
+            double next = (x[i] - a[k]) * p1[i] - b[k] * p0[i];
+            p0[i] = p1[i];
+            p1[i] = next;
+        }
+    }
+    twsi_gauss_nodes(n, a, b, 0, 10, nodes, weights);
 }
 
 /* The quantile of the i-th of n equal masses, antisymmetric in i to the last bit. */
@@ -6675,8 +6758,8 @@ TWSI_FN void twsi_student_open(twsi_student *student, const tws_activation *acti
     student->covariance = product - c[0] * mean;
 }
 
-/* sigma(x) and sigma'(x) together: most of the time of a prediction is spent here, and where the two
-   share a function one call does for both. */
+/* sigma(x) and sigma'(x) together: most of the time of a prediction is spent here, and where the
+   two share a function one call does for both. */
 TWSI_FN void twsi_pair(const tws_activation *activation, double x, double *value, double *slope) {
     double t;
     switch (activation->kind) {
@@ -6822,7 +6905,8 @@ TWSI_FN void twsi_average_smooth(const twsi_student *student, const twsi_point *
         double q1 = 0, q2 = 0, f1 = 0, fq = 0;
         for (k = 0; k < g_count; k++) {
             double v = noise == 0 ? 1 : student->g_weight[k], f, q;
-            twsi_pair(student->activation, noise == 0 ? base : base + noise * student->g[k], &f, &q);
+            double h = noise == 0 ? base : base + noise * student->g[k];
+            twsi_pair(student->activation, h, &f, &q);
             q1 += v * q;
             q2 += v * q * q;
             f1 += v * f;
@@ -6929,19 +7013,19 @@ TWSI_FN void twsi_axis_panels(twsi_axis *axis, const tws_target *target, double 
     for (i = 0; i < axis->count; i++) axis->weight[i] /= sum;
 }
 
-/* u in one of several directions: the midpoint rule, which is exact to many digits for a smooth
-   function and has no node on the axes, where products of signs jump. */
-TWSI_FN void twsi_axis_midpoint(twsi_axis *axis, double step, double reach, double clip) {
-    double sum = 0;
-    size_t i, half = (size_t)(reach / step);
+/* u in one of several directions: half-line rules on both sides of 0, where products of signs
+   jump. */
+TWSI_FN void twsi_axis_halves(twsi_axis *axis, size_t half, double clip, double *work) {
+    double nodes[TWSI_Z_NODES], weights[TWSI_Z_NODES];
+    size_t i;
+    twsi_half_rule(half, nodes, weights, work);
     axis->count = 2 * half;
-    for (i = 0; i < axis->count; i++) {
-        double x = ((double)i - (double)half + 0.5) * step;
-        axis->node[i] = fmin(fmax(x, -clip), clip);
-        axis->weight[i] = exp(-0.5 * x * x);
-        sum += axis->weight[i];
+    for (i = 0; i < half; i++) {
+        axis->node[i] = -fmin(nodes[half - 1 - i], clip);
+        axis->node[half + i] = fmin(nodes[i], clip);
+        axis->weight[i] = 0.5 * weights[half - 1 - i];
+        axis->weight[half + i] = 0.5 * weights[i];
     }
-    for (i = 0; i < axis->count; i++) axis->weight[i] /= sum;
 }
 
 TWSI_FN void twsi_axis_hermite(twsi_axis *axis, size_t count, double clip) {
@@ -6956,19 +7040,21 @@ typedef struct twsi_grid {
     twsi_axis u, xi, noise;
     double least; /* smaller products of weights are dropped */
     size_t p;
-    int noisy;
+    double work[4 * TWSI_HALF_FINE];
 } twsi_grid;
 
+/* fine: for the limit, whose high orders ask for high moments of the label. */
 TWSI_FN void twsi_grid_open(twsi_grid *grid, const tws_theory_input *input, double clip, int fine) {
-    static const double step[5] = {0, 0, 0.4, 0.7, 1.0};
-    size_t p = input->target.directions;
+    size_t p = input->target.directions, half;
+    int noisy = input->noise > 0;
     grid->p = p;
-    grid->noisy = input->noise > 0;
-    grid->least = p == 1 ? 1e-10 : fine && p == 2 ? 1e-12 : 1e-8;
+    half = p == 2 ? (fine ? 12 : 8) : p == 3 ? (noisy ? 5 : fine ? 7 : 6) : 3;
     if (p == 1) twsi_axis_panels(&grid->u, &input->target, clip);
-    else twsi_axis_midpoint(&grid->u, step[p < 4 ? p : 4], fine && p == 2 ? 7.6 : 5.4, clip);
-    twsi_axis_hermite(&grid->xi, p == 1 ? (fine ? 16 : grid->noisy ? 10 : 12) : p == 2 ? 8 : grid->noisy ? 5 : 6, clip);
-    twsi_axis_hermite(&grid->noise, !grid->noisy ? 1 : p == 1 ? 6 : p == 2 ? 4 : 3, clip);
+    else twsi_axis_halves(&grid->u, half, clip, grid->work);
+    if (p == 1) grid->least = fine ? 1e-16 : 1e-10;
+    else grid->least = fine ? 1e-12 : p == 2 ? 1e-9 : p == 4 && noisy ? 1e-7 : 1e-8;
+    twsi_axis_hermite(&grid->xi, p == 1 ? (noisy ? 10 : fine ? 16 : 12) : p == 2 ? 6 : 4, clip);
+    twsi_axis_hermite(&grid->noise, !noisy ? 1 : p == 1 ? 6 : p == 2 ? 4 : 3, clip);
 }
 
 /* One function for counting (samples == NULL) and filling, so that the two cannot differ. Walks the
@@ -6996,7 +7082,8 @@ TWSI_FN size_t twsi_grid_walk(const twsi_grid *grid, const tws_theory_input *inp
             found++;
         }
         for (i = axes; i-- > 0;) {
-            size_t size = i < grid->p ? grid->u.count : i == grid->p ? grid->xi.count : grid->noise.count;
+            const twsi_axis *axis = i < grid->p ? &grid->u : &grid->xi;
+            size_t size = i > grid->p ? grid->noise.count : axis->count;
             if (++digit[i] < size) break;
             digit[i] = 0;
         }
@@ -7007,7 +7094,7 @@ TWSI_FN size_t twsi_grid_walk(const twsi_grid *grid, const tws_theory_input *inp
 
 /* More than four directions: an additive lattice (Kronecker sequence of the generalised golden
    ratio), antithetic in all coordinates together. */
-#define TWSI_LATTICE 12288
+#define TWSI_LATTICE 8192
 TWSI_FN void twsi_lattice(const tws_theory_input *input, twsi_samples *samples, double clip) {
     size_t p = samples->p, axes = p + 2, i, j, half = samples->count / 2;
     double root = 1.5, u[TWS_MAX_DIRECTIONS];
@@ -7106,6 +7193,8 @@ typedef struct twsi_theory {
     double strengths[TWS_MAX_OUTLIERS];
     size_t spikes;
     double matrix[TWSI_NODES * TWSI_NODES], vectors[TWSI_NODES * TWSI_NODES]; /* work */
+    double pivots[TWSI_NODES * TWSI_PIVOTS], project[TWSI_NODES * TWSI_POLY]; /* work */
+    tws_prediction step1, step2; /* handed out only if all goes well */
 } twsi_theory;
 
 TWSI_FN const double *twsi_of(const twsi_theory *theory, size_t node, size_t which) {
@@ -7350,7 +7439,8 @@ TWSI_FN void twsi_feedback(twsi_theory *theory, const double *project, double *p
             right[k] += project[i * TWSI_POLY + k] * scale * start;
         }
         for (j = 0; j < n; j++) {
-            double own = theory->reuse ? e1 * samples->label1[j] * (fc[j] - student->c1 * ph[j]) : 0;
+            double self = e1 * samples->label1[j] * (fc[j] - student->c1 * ph[j]);
+            double own = theory->reuse ? self : 0;
             double next = theory->eps2 * theory->residual[j] * (fh[j] - psi[j] * ph[j]);
             double reply = lin * fz[j] + A * rho * (own + next) +
                            A * A * theory->eps1 * echo * psi[j];
@@ -7427,7 +7517,6 @@ TWSI_FN void twsi_mean_rows(const twsi_theory *theory, double *rows) {
 /* Pivoted Gram-Schmidt of the rows, destroyed: R (nodes x TWSI_PIVOTS) with rows = R Q. Returns the
    number of columns. The eigenvalues of a Gram matrix would lose what is 1e8 times weaker than the
    first direction, and at N = 1e12 the third spike is. */
-#define TWSI_PIVOTS 14
 TWSI_FN size_t twsi_mean_pivots(size_t nodes, double *rows, size_t length, double *R) {
     int used[TWSI_NODES];
     double first = 0;
@@ -7439,7 +7528,8 @@ TWSI_FN size_t twsi_mean_pivots(size_t nodes, double *rows, size_t length, doubl
         size_t best = 0;
         for (i = 0; i < nodes; i++) {
             double norm = 0;
-            for (j = 0; j < length && !used[i]; j++) norm += rows[i * length + j] * rows[i * length + j];
+            const double *row = rows + i * length;
+            for (j = 0; j < length && !used[i]; j++) norm += row[j] * row[j];
             if (norm > most) most = norm, best = i;
         }
         if (k == 0) first = most;
@@ -7459,10 +7549,10 @@ TWSI_FN size_t twsi_mean_pivots(size_t nodes, double *rows, size_t length, doubl
     return k;
 }
 
-/* Principal directions of the v(A) beyond B* from their scaled rows: combination[A, k] makes the k-th
-   unit direction out of the v(A); appends its coordinates to nu; returns how many. */
+/* Principal directions of the v(A) beyond B* from their scaled rows: combination[A, k] makes the
+   k-th unit direction out of the v(A); appends its coordinates to nu; returns how many. */
 TWSI_FN size_t twsi_mean_basis(twsi_theory *theory, double *rows, size_t length) {
-    double R[TWSI_NODES * TWSI_PIVOTS], values[TWSI_PIVOTS];
+    double *R = theory->pivots, values[TWSI_PIVOTS];
     size_t m = theory->nodes, offset = theory->samples.p, i, j, k;
     size_t pivots = twsi_mean_pivots(m, rows, length, R), kept = 0;
     for (j = 0; j < pivots; j++) {
@@ -7515,8 +7605,10 @@ TWSI_FN void twsi_coordinates(twsi_theory *theory) {
         for (i = 0; i < theory->nodes; i++) {
             double overlap = 0, c = theory->combination[i * TWSI_MEANS + k];
             if (theory->reuse) {
-                for (j = 0; j < n; j++)
-                    overlap += samples->weight[j] * samples->label1[j] * twsi_mean_part(theory, i, j);
+                for (j = 0; j < n; j++) {
+                    double y = samples->weight[j] * samples->label1[j];
+                    overlap += y * twsi_mean_part(theory, i, j);
+                }
                 along[k] += c * theory->rho * overlap / spread;
             } else {
                 along[k] += c * samples->spread * theory->first_order[i];
@@ -7715,13 +7807,14 @@ TWSI_FN void twsi_poly_gram(twsi_spectrum *spectrum) {
 /* 1 + s MU j (or, transposed, 1 + s j MU) into out. */
 TWSI_FN void twsi_feedback_matrix(const twsi_spectrum *spectrum, double s, int transposed,
                                   double *out) {
+    const double *first = transposed ? spectrum->j : spectrum->MU;
+    const double *second = transposed ? spectrum->MU : spectrum->j;
     size_t i, k, l;
     for (k = 0; k < TWSI_POLY; k++) {
         for (l = 0; l < TWSI_POLY; l++) {
             double sum = 0;
             for (i = 0; i < TWSI_POLY; i++)
-                sum += transposed ? spectrum->j[k * TWSI_POLY + i] * spectrum->MU[i * TWSI_POLY + l]
-                                  : spectrum->MU[k * TWSI_POLY + i] * spectrum->j[i * TWSI_POLY + l];
+                sum += first[k * TWSI_POLY + i] * second[i * TWSI_POLY + l];
             out[k * TWSI_POLY + l] = (k == l) + s * sum;
         }
     }
@@ -8086,8 +8179,10 @@ TWSI_FN void twsi_report(const twsi_theory *theory, twsi_spectrum *spectrum, tws
         out->readout_alignments[k] = twsi_readout_overlap(atoms, 1);
         out->readout_square_alignments[k] = twsi_readout_overlap(atoms, 2);
         out->captured += out->alignments[k] * out->alignments[k];
+        whole = sqrt(whole);
+        left = sqrt(left);
         if (directions != NULL)
-            twsi_write_directions(directions, atoms, k, spectrum->r, right, sqrt(whole), sqrt(left));
+            twsi_write_directions(directions, atoms, k, spectrum->r, right, whole, left);
     }
     out->captured = sqrt(out->captured);
 }
@@ -8122,7 +8217,8 @@ TWSI_FN double twsi_second_moment(const tws_activation *activation, int slope,
         for (k = 0; k < 8; k++) {
             double z = -reach + (2 * (double)i + 1 + nodes[k]) * half, f;
             if (target != NULL) f = tws_target_value(target, &z);
-            else f = slope ? tws_activation_slope(activation, z) : tws_activation_value(activation, z);
+            else if (slope) f = tws_activation_slope(activation, z);
+            else f = tws_activation_value(activation, z);
             sum += 2 * half * weights[k] * twsi_normal_density(z) * f * f;
         }
     }
@@ -8172,7 +8268,8 @@ TWSI_FN tws_status twsi_theory_target(tws_context *context, const tws_target *ta
         return twsi_fail(context, TWS_BAD_ARGUMENT, "target.directions is %lu, allowed are 1 to %d",
                          (unsigned long)target->directions, TWS_MAX_DIRECTIONS);
     if (target->kind >= TWS_PRODUCT2 && target->kind <= TWS_HE4_SIGN_PRODUCT3 &&
-        target->directions < (target->kind == TWS_PRODUCT2 || target->kind == TWS_STAIRCASE ? 2u : 3u))
+        target->directions < (target->kind == TWS_PRODUCT2 || target->kind == TWS_STAIRCASE ? 2u
+                                                                                            : 3u))
         return twsi_fail(context, TWS_BAD_ARGUMENT, "target.directions is %lu, too few for %s",
                          (unsigned long)target->directions, tws_target_name(target->kind));
     if (target->kind == TWS_CUSTOM_TARGET && target->function == NULL)
@@ -8294,7 +8391,6 @@ TWSI_FN void twsi_population(twsi_pool *pool, const tws_theory_input *input,
 /* From averages to a report: rows, basis, atoms, outliers. */
 TWSI_FN void twsi_population_report(twsi_theory *theory, twsi_team *team, twsi_spectrum *spectrum,
                                     twsi_atoms *atoms, double *work, tws_prediction *out) {
-    double project[TWSI_NODES * TWSI_POLY];
     size_t n = theory->samples.count, set;
     twsi_rows(theory);
     for (set = 0; set < theory->sets; set++) {
@@ -8307,8 +8403,8 @@ TWSI_FN void twsi_population_report(twsi_theory *theory, twsi_team *team, twsi_s
     twsi_strengths(theory);
     twsi_coordinates(theory);
     twsi_run(team, theory->nodes, twsi_excess_task, theory);
-    twsi_atoms_project(theory, atoms, project);
-    twsi_feedback(theory, project, work, work + TWSI_POLY * n);
+    twsi_atoms_project(theory, atoms, theory->project);
+    twsi_feedback(theory, theory->project, work, work + TWSI_POLY * n);
     twsi_atoms_rows(theory, atoms);
     twsi_spectrum_open(spectrum, theory, atoms);
     twsi_report(theory, spectrum, atoms, NULL, out);
@@ -8322,36 +8418,38 @@ TWS_API tws_status tws_predict(tws_context *context, const tws_theory_input *inp
     twsi_theory *theory;
     twsi_spectrum *spectrum;
     twsi_atoms atoms;
-    tws_prediction one, two;
+    tws_prediction *one, *two;
     double *work, clip, reach;
-    size_t n, basis;
+    size_t n, basis, nodes;
     if (status != TWS_OK) return status;
-    memset(&one, 0, sizeof one);
-    memset(&two, 0, sizeof two);
-    one.step = 1;
-    two.step = 2;
     twsi_pool_open(&pool, context);
     theory = (twsi_theory *)twsi_take(&pool, 1, sizeof *theory);
     spectrum = (twsi_spectrum *)twsi_take(&pool, 1, sizeof *spectrum);
     clip = twsi_normal_tail(0.5 / input->samples);
     reach = twsi_normal_tail(0.5 / input->neurons);
     basis = input->target.directions + TWSI_MEANS;
+    nodes = input->target.directions == 1 ? TWSI_NODES : 20;
     if (pool.status == TWS_OK) {
         memset(theory, 0, sizeof *theory);
+        one = &theory->step1;
+        two = &theory->step2;
+        one->step = 1;
+        two->step = 2;
         twsi_theory_sizes(theory, input);
         twsi_population(&pool, input, &theory->samples, clip, 0);
     }
     if (pool.status == TWS_OK) {
         n = theory->samples.count;
-        theory->average = (double *)twsi_take(&pool, TWSI_NODES * TWSI_AVERAGES * n, sizeof(double));
+        theory->average = (double *)twsi_take(&pool, nodes * TWSI_AVERAGES * n, sizeof(double));
         theory->residual = (double *)twsi_take(&pool, n, sizeof(double));
         theory->coordinate[0] = (double *)twsi_take(&pool, basis * n, sizeof(double));
         theory->coordinate[1] = (double *)twsi_take(&pool, basis * n, sizeof(double));
         theory->excess = (double *)twsi_take(&pool, TWSI_NODES * TWSI_PACKED, sizeof(double));
-        work = (double *)twsi_take(&pool, TWSI_NODES * (n + 1), sizeof(double));
+        work = (double *)twsi_take(&pool, nodes * (n + 1), sizeof(double));
         twsi_atoms_take(&pool, &atoms, twsi_atom_count(input->neurons, reach));
         atoms.nu = (double *)twsi_take(&pool, atoms.count * basis, sizeof(double));
-        atoms.mean = (double *)twsi_take(&pool, atoms.count * (basis * (basis + 1) / 2), sizeof(double));
+        basis = basis * (basis + 1) / 2;
+        atoms.mean = (double *)twsi_take(&pool, atoms.count * basis, sizeof(double));
     }
     if (pool.status != TWS_OK) {
         status = twsi_fail(context, pool.status, "tws_predict could not take its memory");
@@ -8370,7 +8468,7 @@ TWS_API tws_status tws_predict(tws_context *context, const tws_theory_input *inp
         else
             twsi_student_open(&theory->student, &input->activation, 1, p > 2 ? 23 : 29,
                               p > 2 ? 5 : 6);
-        twsi_nodes_open(theory, p > 2 ? 10 : TWSI_HALF_NODES, reach);
+        twsi_nodes_open(theory, nodes / 2, reach);
         theory->sum_share = 0.7 / input->samples;
         twsi_samples_fields(&theory->samples, &theory->student, theory->rho, theory->reuse);
         twsi_atoms_normal(&atoms, input->neurons, reach);
@@ -8381,27 +8479,26 @@ TWS_API tws_status tws_predict(tws_context *context, const tws_theory_input *inp
                                "that stay finite after one step",
                                tws_activation_name(input->activation.kind), theory->eta1);
         if (status == TWS_OK && step2 != NULL)
-            twsi_population_report(theory, &team, spectrum, &atoms, work, &two);
+            twsi_population_report(theory, &team, spectrum, &atoms, work, two);
         if (status == TWS_OK && step1 != NULL) {
             /* W_1 is W_2 with a second step of size 0 on the same batch */
             theory->eta2 = theory->eps2 = 0;
             theory->reuse = 1;
-            twsi_population_report(theory, &team, spectrum, &atoms, work, &one);
+            twsi_population_report(theory, &team, spectrum, &atoms, work, one);
             theory->eta2 = eta2;
             theory->eps2 = eps2;
         }
-        if (status == TWS_OK && !(twsi_prediction_finite(&one) && twsi_prediction_finite(&two)))
+        if (status == TWS_OK && !(twsi_prediction_finite(one) && twsi_prediction_finite(two)))
             status = twsi_fail(context, TWS_BAD_ARGUMENT,
                                "scale1 %g and scale2 %g make the prediction overflow; allowed are "
                                "steps whose spectrum is finite",
                                input->scale1, input->scale2);
     }
+    if (status == TWS_OK && step1 != NULL) *step1 = *one;
+    if (status == TWS_OK && step2 != NULL) *step2 = *two;
     twsi_team_close(&team);
     twsi_pool_close(&pool);
-    if (status != TWS_OK) return status;
-    if (step1 != NULL) *step1 = one;
-    if (step2 != NULL) *step2 = two;
-    return TWS_OK;
+    return status;
 }
 
 /* ---- the limit ---- */
@@ -8430,8 +8527,8 @@ TWSI_FN double twsi_leading_residual(const twsi_leading *leading, size_t j) {
              4 * student->c2 * student->c2 * samples->mean);
 }
 
-/* ReLU with an own part: psi bends at e = 0. Order 1 is the part odd in e; the part along |e|, whose
-   left vector is a |a|, takes the last place. */
+/* ReLU with an own part: psi bends at e = 0. Order 1 is the part odd in e; the part along |e|,
+   whose left vector is a |a|, takes the last place. */
 #define TWSI_BEND (TWS_MAX_ORDERS - 1)
 TWSI_FN void twsi_leading_relu(const twsi_leading *leading, twsi_point *at, double *out) {
     double up[TWSI_AVERAGES], down[TWSI_AVERAGES];
@@ -8446,8 +8543,8 @@ TWSI_FN void twsi_leading_relu(const twsi_leading *leading, twsi_point *at, doub
     out[TWSI_BEND] = (up[TWSI_PSI] + down[TWSI_PSI] - 2 * out[0]) / 2e-4;
 }
 
-/* Task: F_k = r (d/de)^k psi / k! at e = 0 for one block of samples, from values at Chebyshev points
-   of an interval that shrinks where the sample moves fast. */
+/* Task: F_k = r (d/de)^k psi / k! at e = 0 for one block of samples, from values at Chebyshev
+   points of an interval that shrinks where the sample moves fast. */
 TWSI_FN void twsi_leading_task(void *data, size_t block, size_t worker) {
     twsi_leading *leading = (twsi_leading *)data;
     const twsi_samples *samples = leading->samples;
@@ -8601,7 +8698,8 @@ TWSI_FN void twsi_leading_orders(twsi_leading *leading, twsi_team *team,
     if (bend) lengths[TWSI_BEND] = 0.67396; /* sqrt(3 - 8 / pi) */
     for (k = 0; k < TWS_MAX_ORDERS; k++) {
         double whole = leading->gram[k * TWS_MAX_ORDERS + k], seen = 0, beyond;
-        double least = 1e-7 * pow(3, bend ? 1 : (double)k) * unit * (k == 0 ? fmin(first + second, 1) : 1);
+        double least = 1e-7 * pow(3, bend ? 1 : (double)k) * unit;
+        if (k == 0) least *= fmin(first + second, 1);
         whole = whole > 0 ? sqrt(whole) : 0;
         for (l = 0; l < samples->p; l++) {
             double b = leading->target[k * TWS_MAX_DIRECTIONS + l];
@@ -8672,8 +8770,8 @@ TWSI_FN void twsi_limit_fill(tws_limit *limit, const tws_theory_input *input,
         double exponent = (plain ? input->alpha1 + input->alpha2 : input->alpha2) - gap;
         double constant = constants[TWSI_BEND];
         constants[TWSI_BEND] = 0;
-        if (constant > 0 && (exponent > 1e-12 || (exponent > -1e-12 && constant > pow(ratio, 0.25))))
-            limit->outliers++;
+        if (exponent < 1e-12 && !(exponent > -1e-12 && constant > pow(ratio, 0.25))) constant = 0;
+        if (constant > 0) limit->outliers++;
     }
     orders = plain ? twsi_floor((input->alpha1 + input->alpha2) / gap)
                    : 1 + twsi_floor(input->alpha2 / gap);
@@ -8720,7 +8818,7 @@ TWS_API tws_status tws_limit_theory(tws_context *context, const tws_theory_input
     student = (twsi_student *)twsi_take(&pool, 1, sizeof *student);
     leading = (twsi_leading *)twsi_take(&pool, 1, sizeof *leading);
     work = (double *)twsi_take(&pool, TWSI_SERIES * TWSI_SERIES, sizeof(double));
-    if (pool.status == TWS_OK) twsi_population(&pool, input, &samples, 8, input->noise == 0);
+    if (pool.status == TWS_OK) twsi_population(&pool, input, &samples, 8, 1);
     if (pool.status == TWS_OK) {
         memset(leading, 0, sizeof *leading);
         leading->series =
@@ -8975,7 +9073,6 @@ TWSI_FN int twsi_surrogate_run(twsi_surrogate *run, twsi_team *team, twsi_spectr
     twsi_samples *samples = &theory->samples;
     size_t n = samples->count, columns = twsi_ceil_div(run->d, TWSI_COLUMN_BLOCK);
     size_t rows = twsi_ceil_div(n, TWSI_SAMPLE_BLOCK), p = samples->p, i, j, set;
-    double project[TWSI_NODES * TWSI_POLY];
     samples->spread = sqrt(theory->rho * samples->square);
     samples->tau = samples->spread * sqrt(theory->student.variance);
     twsi_run(team, columns, twsi_beta_task, run);
@@ -9001,8 +9098,8 @@ TWSI_FN int twsi_surrogate_run(twsi_surrogate *run, twsi_team *team, twsi_spectr
     for (i = 0; i < theory->r * theory->r; i++) theory->remainder[i] = 0;
     twsi_run(team, theory->nodes, twsi_excess_task, theory);
     twsi_atoms_polynomials(atoms);
-    twsi_atoms_project(theory, atoms, project);
-    twsi_feedback(theory, project, work, work + TWSI_POLY * n);
+    twsi_atoms_project(theory, atoms, theory->project);
+    twsi_feedback(theory, theory->project, work, work + TWSI_POLY * n);
     twsi_atoms_rows(theory, atoms);
     twsi_spectrum_open(spectrum, theory, atoms);
     twsi_report(theory, spectrum, atoms, out, prediction);
@@ -9056,7 +9153,6 @@ TWS_API tws_status tws_surrogate(tws_context *context, const tws_theory_input *i
     twsi_spectrum *spectrum;
     twsi_directions out;
     twsi_atoms atoms;
-    tws_prediction prediction;
     double *work, reach = 0;
     size_t N, d, n, p, r, i;
     array[0] = X1, array[1] = y1, array[2] = X2, array[3] = y2, array[4] = readout;
@@ -9067,8 +9163,6 @@ TWS_API tws_status tws_surrogate(tws_context *context, const tws_theory_input *i
     N = (size_t)input->neurons, d = (size_t)input->inputs, n = (size_t)input->samples;
     p = input->target.directions;
     r = p + TWSI_MEANS + 2 * TWSI_HEAVY;
-    memset(&prediction, 0, sizeof prediction);
-    prediction.step = 2;
     twsi_pool_open(&pool, context);
     theory = (twsi_theory *)twsi_take(&pool, 1, sizeof *theory);
     spectrum = (twsi_spectrum *)twsi_take(&pool, 1, sizeof *spectrum);
@@ -9076,7 +9170,8 @@ TWS_API tws_status tws_surrogate(tws_context *context, const tws_theory_input *i
     if (pool.status == TWS_OK) {
         twsi_samples_take(&pool, &theory->samples, p, n);
         theory->samples.label2 = (double *)twsi_take(&pool, n, sizeof(double));
-        theory->average = (double *)twsi_take(&pool, TWSI_NODES * TWSI_AVERAGES * n, sizeof(double));
+        theory->average =
+            (double *)twsi_take(&pool, TWSI_NODES * TWSI_AVERAGES * n, sizeof(double));
         theory->residual = (double *)twsi_take(&pool, n, sizeof(double));
         theory->coordinate[0] = (double *)twsi_take(&pool, r * n, sizeof(double));
         theory->coordinate[1] = (double *)twsi_take(&pool, r * n, sizeof(double));
@@ -9122,20 +9217,21 @@ TWS_API tws_status tws_surrogate(tws_context *context, const tws_theory_input *i
         twsi_student_open(&theory->student, &input->activation, 1, 29, 6);
         twsi_nodes_open(theory, TWSI_HALF_NODES, reach);
         theory->sum_share = ((double)TWSI_HEAVY + 0.5) / (double)n;
+        theory->step2.step = 2;
         run.theory = theory;
         run.X1 = X1, run.X2 = X2, run.d = d;
         out.right = right, out.left = left, out.basis = run.basis, out.inputs = d;
         if (!twsi_surrogate_run(&run, &team, spectrum, &atoms, directions, work, &out,
-                                &prediction) ||
-            !twsi_prediction_finite(&prediction))
+                                &theory->step2) ||
+            !twsi_prediction_finite(&theory->step2))
             status = twsi_fail(context, TWS_BAD_ARGUMENT,
                                "scale1 %g and scale2 %g make the prediction overflow; allowed are "
                                "steps whose spectrum is finite",
                                input->scale1, input->scale2);
     }
+    if (status == TWS_OK) *step2 = theory->step2;
     twsi_team_close(&team);
     twsi_pool_close(&pool);
-    if (status == TWS_OK) *step2 = prediction;
     return status;
 }
 
@@ -9180,8 +9276,8 @@ TWSI_FN void twsi_warn_orders(tws_warnings *warnings, const tws_theory_input *in
         twsi_warn(warnings, "no order of the limit sees the target under either batch mode: it "
                             "cannot wake up by this route");
     else if (sees == 0)
-        twsi_warn(warnings, "no order sees the target on a %s batch (E[u y] = 0); on a %s batch one "
-                            "does",
+        twsi_warn(warnings, "no order sees the target on a %s batch (E[u y] = 0); on a %s batch "
+                            "one does",
                   input->batches == TWS_REUSE ? "reused" : "fresh",
                   input->batches == TWS_REUSE ? "fresh" : "reused");
 }
@@ -9201,24 +9297,24 @@ TWSI_FN void twsi_warn_sizes(tws_warnings *warnings, const tws_theory_input *inp
     double eps = input->scale1 * pow(input->neurons, input->alpha1 - 0.5);
     const tws_activation *activation = &input->activation;
     if (activation->kind == TWS_CUBIC || activation->kind == TWS_HERMITE)
-        twsi_warn(warnings, "the activation's slope is unbounded: with large steps or labels single "
-                            "rows run away and the theory breaks down");
+        twsi_warn(warnings, "the activation's slope is unbounded: with large steps or labels "
+                            "single rows run away and the theory breaks down");
     if (twsi_plain_output(input))
         twsi_warn(warnings, "the output scale %.3g does not shrink like N^(-1/2): the residual of "
                             "step two grows like N^alpha1 and the count is floor((alpha1 + alpha2) "
                             "/ (1/2 - alpha1))",
                   input->output_scale);
     else if (step2->output > 0.5)
-        twsi_warn(warnings, "after step one the output is %.2g times the label: the residual of step "
-                            "two is far from the label",
+        twsi_warn(warnings, "after step one the output is %.2g times the label: the residual of "
+                            "step two is far from the label",
                   step2->output);
     if (input->neurons < 600)
         twsi_warn(warnings, "N = %.4g is small: below 600 corrections of order N^(-1/2) exceed the "
                             "stated accuracy",
                   input->neurons);
     if (step2->kappa > 0.1)
-        twsi_warn(warnings, "the samples' noise in the rows, kappa = %.3g, exceeds 0.1: the edge may "
-                            "be off by 0.2",
+        twsi_warn(warnings, "the samples' noise in the rows, kappa = %.3g, exceeds 0.1: the edge "
+                            "may be off by 0.2",
                   step2->kappa);
     if (eps > 2)
         twsi_warn(warnings, "step one is large, eta_1 / sqrt N = %.3g above 2", eps);
@@ -9233,19 +9329,19 @@ TWSI_FN void twsi_warn_outliers(tws_warnings *warnings, const tws_limit *limit,
     size_t k;
     for (k = 0; k + 1 < step2->outliers; k++) {
         if (step2->singular_values[k] < 1.1 * step2->singular_values[k + 1]) {
-            twsi_warn(warnings, "outliers %lu and %lu lie within 10 %% of each other: their vectors "
-                                "mix, compare the captured projection",
+            twsi_warn(warnings, "outliers %lu and %lu lie within 10 %% of each other: their "
+                                "vectors mix, compare the captured projection",
                       (unsigned long)k + 1, (unsigned long)k + 2);
             break;
         }
     }
     if (step2->outliers > 0 && step2->singular_values[step2->outliers - 1] < 1.05 * step2->edge)
-        twsi_warn(warnings, "outlier %lu lies within 5 %% of the edge: its vectors fluctuate and it "
-                            "may hide in the bulk",
+        twsi_warn(warnings, "outlier %lu lies within 5 %% of the edge: its vectors fluctuate "
+                            "and it may hide in the bulk",
                   (unsigned long)step2->outliers);
     if (step2->outliers < limit->outliers)
-        twsi_warn(warnings, "N is too small for the limit's claim: %lu of %lu outliers have left the "
-                            "bulk",
+        twsi_warn(warnings, "N is too small for the limit's claim: %lu of %lu outliers have left "
+                            "the bulk",
                   (unsigned long)step2->outliers, (unsigned long)limit->outliers);
 }
 

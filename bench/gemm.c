@@ -18,23 +18,23 @@
 typedef double (*peak_loop)(void); /* returns something of the result so that nothing is dropped */
 
 #ifdef TWSI_X86
-#define PEAK_LOOP(name, target_text, vector, set, fma)                                       \
-    __attribute__((target(target_text))) static double name(void) {                         \
-        vector v0 = set(1), v1 = set(2), v2 = set(3), v3 = set(4), v4 = set(5), v5 = set(6); \
-        vector v6 = set(7), v7 = set(8), v8 = set(9), v9 = set(10), v10 = set(11);           \
-        vector v11 = set(12); /* all different, or the compiler keeps one chain */           \
-        const vector x = set((tws_real)0.5), y = set((tws_real)0.25);                        \
-        tws_real out[16];                                                                    \
-        long i;                                                                              \
-        for (i = 0; i < ROUNDS; i++) {                                                       \
-            v0 = fma(v0, x, y), v1 = fma(v1, x, y), v2 = fma(v2, x, y), v3 = fma(v3, x, y);  \
-            v4 = fma(v4, x, y), v5 = fma(v5, x, y), v6 = fma(v6, x, y), v7 = fma(v7, x, y);  \
-            v8 = fma(v8, x, y), v9 = fma(v9, x, y), v10 = fma(v10, x, y);                    \
-            v11 = fma(v11, x, y);                                                            \
-        }                                                                                    \
-        v0 = v0 + v1 + v2 + v3 + v4 + v5 + v6 + v7 + v8 + v9 + v10 + v11;                    \
-        memcpy(out, &v0, sizeof v0);                                                         \
-        return (double)out[0];                                                               \
+#define PEAK_LOOP(name, target_text, vector, set, fma)                                             \
+    __attribute__((target(target_text))) static double name(void) {                                \
+        vector v0 = set(1), v1 = set(2), v2 = set(3), v3 = set(4), v4 = set(5), v5 = set(6);       \
+        vector v6 = set(7), v7 = set(8), v8 = set(9), v9 = set(10), v10 = set(11);                 \
+        vector v11 = set(12); /* all different, or the compiler keeps one chain */                 \
+        const vector x = set((tws_real)0.5), y = set((tws_real)0.25);                              \
+        tws_real out[16];                                                                          \
+        long i;                                                                                    \
+        for (i = 0; i < ROUNDS; i++) {                                                             \
+            v0 = fma(v0, x, y), v1 = fma(v1, x, y), v2 = fma(v2, x, y), v3 = fma(v3, x, y);        \
+            v4 = fma(v4, x, y), v5 = fma(v5, x, y), v6 = fma(v6, x, y), v7 = fma(v7, x, y);        \
+            v8 = fma(v8, x, y), v9 = fma(v9, x, y), v10 = fma(v10, x, y);                          \
+            v11 = fma(v11, x, y);                                                                  \
+        }                                                                                          \
+        v0 = v0 + v1 + v2 + v3 + v4 + v5 + v6 + v7 + v8 + v9 + v10 + v11;                          \
+        memcpy(out, &v0, sizeof v0);                                                               \
+        return (double)out[0];                                                                     \
     }
 #define MUL_ADD(a, b, c) ((a) * (b) + (c))
 #ifdef TWOSTEP_DOUBLE
@@ -154,8 +154,9 @@ static double speed(tws_context *context, int ta, int tb, size_t m, size_t n, si
     while (run < runs) {
         double start = twsi_seconds(), time;
         for (i = 0; i < repeats; i++)
-            if (tws_gemm(context, ta ? TWS_TRANSPOSE : TWS_NO_TRANSPOSE, tb ? TWS_TRANSPOSE : TWS_NO_TRANSPOSE, m, n,
-                         k, 1, a, ta ? m : k, b, tb ? k : n, 0, c, n) != TWS_OK) {
+            if (tws_gemm(context, ta ? TWS_TRANSPOSE : TWS_NO_TRANSPOSE,
+                         tb ? TWS_TRANSPOSE : TWS_NO_TRANSPOSE, m, n, k, 1, a, ta ? m : k, b,
+                         tb ? k : n, 0, c, n) != TWS_OK) {
                 fprintf(stderr, "gemm: %s\n", context->message);
                 exit(1);
             }
@@ -179,10 +180,12 @@ static void line(tws_context *context, size_t m, size_t n, size_t k, int runs) {
     const double nn = speed(context, 0, 0, m, n, k, runs), nt = speed(context, 0, 1, m, n, k, runs);
     const double tn = speed(context, 1, 0, m, n, k, runs);
     char shape[64];
-    snprintf(shape, sizeof shape, "%lux%lux%lu", (unsigned long)m, (unsigned long)n, (unsigned long)k);
-    printf("%-8s %2u %-18s %7.1f", tws_kernel_name(tws_context_kernel(context)), tws_context_threads(context), shape, peak);
-    printf("   %7.1f %5.3f   %7.1f %5.3f   %7.1f %5.3f\n", nn, peak > 0 ? nn / peak : 0, nt, peak > 0 ? nt / peak : 0,
-           tn, peak > 0 ? tn / peak : 0);
+    snprintf(shape, sizeof shape, "%lux%lux%lu", (unsigned long)m, (unsigned long)n,
+             (unsigned long)k);
+    printf("%-8s %2u %-18s %7.1f", tws_kernel_name(tws_context_kernel(context)),
+           tws_context_threads(context), shape, peak);
+    printf("   %7.1f %5.3f   %7.1f %5.3f   %7.1f %5.3f\n", nn, peak > 0 ? nn / peak : 0, nt,
+           peak > 0 ? nt / peak : 0, tn, peak > 0 ? tn / peak : 0);
     fflush(stdout);
 }
 
@@ -197,7 +200,8 @@ static tws_kernel kernel_named(const char *name) {
 int main(int count, char **argument) {
     tws_context context = tws_default_context();
     int i, runs = 5, sizes = 0;
-    printf("kernel    T  m x n x k             peak        NN ratio        NT ratio        TN ratio   (GFLOP/s, %s)\n",
+    printf("kernel    T  m x n x k             peak        NN ratio        NT ratio        TN "
+           "ratio   (GFLOP/s, %s)\n",
            sizeof(tws_real) == 4 ? "float" : "double");
     for (i = 1; i < count; i++) {
         unsigned long m = 0, n = 0, k = 0;

@@ -65,7 +65,7 @@ int main(int argc, char **argv) {
             twsi_pool_open(&svd.pool, &context);
             if (twsi_svd_prepare(&svd, &out) != TWS_OK) return 1;
             if (twsi_team_open(&svd.team, &context, svd.chunks) != TWS_OK) return 1;
-            svd.scale = 1.0;
+            svd.unit = 1.0;
             memset(svd.basis, 0, 2 * n * sizeof(double));
             for (repeat = 0; repeat < 20; repeat++) {
                 const double start = twsi_seconds();

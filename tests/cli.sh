@@ -127,7 +127,7 @@ done <names
 
 ./twostep run $small --json a.json >out 2>err; check $? "run: $(cat err)"
 [ -s out ] && [ ! -s err ] && [ ! -e a.json.partial ]; check $? "run prints a table, no error"
-grep -q 'edge of the bulk' out; check $? "table"
+grep -q 'bulk edge' out; check $? "table"
 ./twostep run $small --json - >b.json; check $? "run --json -"
 ./twostep run $small --quiet --json c.json >out; [ ! -s out ]; check $? "--quiet is quiet"
 timeless() { sed -e 's/"seconds": {[^}]*}//' -e 's/"threads": [0-9]*//' "$1"; }

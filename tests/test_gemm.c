@@ -39,8 +39,10 @@ static int right(tws_context *context, const problem *q) {
     tws_real *c = make(q->m * ldc + 2 * border), *old = make(q->m * q->n);
     size_t i, j, p;
     int ok = 1;
-    for (i = 0; i < a_rows * lda; i++) a[i] = i % lda < lda - q->pad ? random_real() : (tws_real)NAN;
-    for (i = 0; i < b_rows * ldb; i++) b[i] = i % ldb < ldb - q->pad ? random_real() : (tws_real)NAN;
+    for (i = 0; i < a_rows * lda; i++)
+        a[i] = i % lda < lda - q->pad ? random_real() : (tws_real)NAN;
+    for (i = 0; i < b_rows * ldb; i++)
+        b[i] = i % ldb < ldb - q->pad ? random_real() : (tws_real)NAN;
     for (i = 0; i < q->m * ldc + 2 * border; i++) c[i] = GUARD;
     for (i = 0; i < q->m; i++) {
         for (j = 0; j < q->n; j++) {
@@ -62,7 +64,9 @@ static int right(tws_context *context, const problem *q) {
                 size += fabs(term);
             }
             error = fabs((double)c[border + i * ldc + j] - ((double)q->alpha * sum + previous));
-            if (!(error <= 4 * epsilon * ((double)(q->k + 1) * fabs((double)q->alpha) * size + fabs(previous))))
+            if (!(error <=
+                  4 * epsilon *
+                      ((double)(q->k + 1) * fabs((double)q->alpha) * size + fabs(previous))))
                 ok = 0;
             c[border + i * ldc + j] = GUARD;
         }
@@ -70,10 +74,12 @@ static int right(tws_context *context, const problem *q) {
     for (i = 0; i < q->m * ldc + 2 * border; i++)
         if (c[i] != GUARD) ok = 0;
     if (!ok)
-        fprintf(stderr, "%s, %u threads: wrong for ta %d tb %d m %lu n %lu k %lu pad %lu alpha %g beta %g\n",
-                tws_kernel_name(context->kernel), context->threads, q->ta, q->tb, (unsigned long)q->m,
-                (unsigned long)q->n, (unsigned long)q->k, (unsigned long)q->pad, (double)q->alpha,
-                (double)q->beta);
+        fprintf(
+            stderr,
+            "%s, %u threads: wrong for ta %d tb %d m %lu n %lu k %lu pad %lu alpha %g beta %g\n",
+            tws_kernel_name(context->kernel), context->threads, q->ta, q->tb, (unsigned long)q->m,
+            (unsigned long)q->n, (unsigned long)q->k, (unsigned long)q->pad, (double)q->alpha,
+            (double)q->beta);
     free(a);
     free(b);
     free(c);
@@ -183,17 +189,20 @@ static void test_not_finite(tws_context *context, const twsi_kernels *kernels) {
     for (i = 0; i < k * n; i++) b[i] = 1;
     a[(m - 1) * k + 2] = (tws_real)NAN;
     b[3 * n + n - 1] = (tws_real)INFINITY;
-    CHECK(tws_gemm(context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, m, n, k, 1, a, k, b, n, 0, c, n) == TWS_OK);
+    CHECK(tws_gemm(context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, m, n, k, 1, a, k, b, n, 0, c, n) ==
+          TWS_OK);
     for (i = 0; i < m; i++)
         for (j = 0; j < n; j++)
-            ok &= i == m - 1 ? c[i * n + j] != c[i * n + j]
+            ok &= i == m - 1   ? c[i * n + j] != c[i * n + j]
                   : j == n - 1 ? c[i * n + j] > 1e30
                                : c[i * n + j] == (tws_real)k;
     CHECK(ok);
     /* alpha == 0 and k == 0 never read A and B */
-    CHECK(tws_gemm(context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, m, n, k, 0, NULL, k, NULL, n, 0, c, n) == TWS_OK);
+    CHECK(tws_gemm(context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, m, n, k, 0, NULL, k, NULL, n, 0, c,
+                   n) == TWS_OK);
     CHECK(c[0] == 0 && c[m * n - 1] == 0);
-    CHECK(tws_gemm(context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, m, n, 0, 1, NULL, 0, NULL, n, 1, c, n) == TWS_OK);
+    CHECK(tws_gemm(context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, m, n, 0, 1, NULL, 0, NULL, n, 1, c,
+                   n) == TWS_OK);
     CHECK(c[0] == 0 && c[m * n - 1] == 0);
     free(a);
     free(b);
@@ -211,7 +220,8 @@ static void test_big(tws_context *context, size_t m, size_t n, size_t k) {
     for (i = 0; i < m * k; i++) a[i] = random_real();
     for (i = 0; i < n * k; i++) b[i] = random_real();
     for (j = 0; j < n; j++) r[j] = (double)random_real();
-    CHECK(tws_gemm(context, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, m, n, k, 1, a, k, b, k, 0, c, n) == TWS_OK);
+    CHECK(tws_gemm(context, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, m, n, k, 1, a, k, b, k, 0, c, n) ==
+          TWS_OK);
     for (p = 0; p < k; p++) br[p] = 0;
     for (j = 0; j < n; j++)
         for (p = 0; p < k; p++) br[p] += (double)b[j * k + p] * r[j];
@@ -235,7 +245,8 @@ static void test_same_bits(tws_context *context, const twsi_kernels *kernels) {
     static const unsigned threads[4] = {1, 2, 3, 7};
     const size_t m = 2 * kernels->gemm_block_rows + 5, n = 2 * TWSI_GEMM_TASK_COLUMNS + 37;
     const size_t k = kernels->gemm_depth + 9, cut_m = m / 2 + 1, cut_n = n / 3;
-    tws_real *a = make(m * k), *b = make(k * n), *c = make(m * n), *start = make(m * n), *first = make(m * n);
+    tws_real *a = make(m * k), *b = make(k * n), *c = make(m * n), *start = make(m * n),
+             *first = make(m * n);
     size_t i;
     for (i = 0; i < m * k; i++) a[i] = random_real();
     for (i = 0; i < k * n; i++) b[i] = random_real();
@@ -243,8 +254,8 @@ static void test_same_bits(tws_context *context, const twsi_kernels *kernels) {
     for (i = 0; i < 4; i++) {
         context->threads = threads[i];
         memcpy(c, start, m * n * sizeof *c);
-        CHECK(tws_gemm(context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, m, n, k, (tws_real)0.7, a, k, b, n,
-                       (tws_real)0.3, c, n) == TWS_OK);
+        CHECK(tws_gemm(context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, m, n, k, (tws_real)0.7, a, k, b,
+                       n, (tws_real)0.3, c, n) == TWS_OK);
         if (i == 0) memcpy(first, c, m * n * sizeof *c);
         CHECK(memcmp(first, c, m * n * sizeof *c) == 0);
     }
@@ -281,8 +292,10 @@ static void test_buffers(tws_context *context) {
     CHECK(pool.status == TWS_OK);
     for (t = 0; t < 40; t++) {
         const size_t mm = m - t * 3, nn = n - t * 4, kk = k - t * 17;
-        twsi_gemm_with(&team, &buffers, TWS_TRANSPOSE, TWS_TRANSPOSE, mm, nn, kk, 1, a, m, b, k, 0, c, n);
-        CHECK(tws_gemm(context, TWS_TRANSPOSE, TWS_TRANSPOSE, mm, nn, kk, 1, a, m, b, k, 0, d, n) == TWS_OK);
+        twsi_gemm_with(&team, &buffers, TWS_TRANSPOSE, TWS_TRANSPOSE, mm, nn, kk, 1, a, m, b, k, 0,
+                       c, n);
+        CHECK(tws_gemm(context, TWS_TRANSPOSE, TWS_TRANSPOSE, mm, nn, kk, 1, a, m, b, k, 0, d, n) ==
+              TWS_OK);
         for (i = 0; i < mm; i++) CHECK(memcmp(c + i * n, d + i * n, nn * sizeof *c) == 0);
     }
     twsi_pool_close(&pool);
@@ -294,13 +307,17 @@ static void test_buffers(tws_context *context) {
     free(d);
 }
 
-/* The call fails with this status, and its message has the parameter and the value. */
-#define REFUSED(status, name, value, call)                        \
-    do {                                                          \
-        context.message[0] = 0;                                   \
-        CHECK((call) == (status));                                \
-        CHECK(strstr(context.message, name) == context.message); \
-        CHECK(strstr(context.message, value) != NULL);            \
+#define N TWS_NO_TRANSPOSE
+#define T TWS_TRANSPOSE
+
+/* tws_gemm with these arguments fails with this status, and its message starts with the parameter
+   and has the value. */
+#define REFUSED(status, name, value, arguments)                                                    \
+    do {                                                                                           \
+        context.message[0] = 0;                                                                    \
+        CHECK(tws_gemm arguments == (status));                                                     \
+        CHECK(strstr(context.message, name) == context.message);                                   \
+        CHECK(strstr(context.message, value) != NULL);                                             \
     } while (0)
 
 static void test_bad_arguments(void) {
@@ -310,22 +327,25 @@ static void test_bad_arguments(void) {
     tws_transpose bad;
     const int number = 3;
     memcpy(&bad, &number, sizeof bad);
-    REFUSED(TWS_BAD_ARGUMENT, "transpose_a", "3", tws_gemm(&context, bad, TWS_NO_TRANSPOSE, 2, 2, 2, 1, m, 2, m, 2, 0, m, 2));
-    REFUSED(TWS_BAD_ARGUMENT, "transpose_b", "3", tws_gemm(&context, TWS_NO_TRANSPOSE, bad, 2, 2, 2, 1, m, 2, m, 2, 0, m, 2));
-    REFUSED(TWS_BAD_ARGUMENT, "lda", "2", tws_gemm(&context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, 2, 2, 3, 1, m, 2, m, 2, 0, m, 2));
-    REFUSED(TWS_BAD_ARGUMENT, "lda", "3", tws_gemm(&context, TWS_TRANSPOSE, TWS_NO_TRANSPOSE, 4, 2, 3, 1, m, 3, m, 2, 0, m, 2));
-    REFUSED(TWS_BAD_ARGUMENT, "ldb", "1", tws_gemm(&context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, 2, 2, 2, 1, m, 2, m, 1, 0, m, 2));
-    REFUSED(TWS_BAD_ARGUMENT, "ldb", "2", tws_gemm(&context, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, 2, 2, 3, 1, m, 3, m, 2, 0, m, 2));
-    REFUSED(TWS_BAD_ARGUMENT, "ldc", "1", tws_gemm(&context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, 2, 2, 2, 1, m, 2, m, 2, 0, m, 1));
-    REFUSED(TWS_BAD_ARGUMENT, "a ", "NULL", tws_gemm(&context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, 2, 2, 2, 1, NULL, 2, m, 2, 0, m, 2));
-    REFUSED(TWS_BAD_ARGUMENT, "b ", "NULL", tws_gemm(&context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, 2, 2, 2, 1, m, 2, NULL, 2, 0, m, 2));
-    REFUSED(TWS_BAD_ARGUMENT, "c ", "NULL", tws_gemm(&context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, 2, 2, 2, 1, m, 2, m, 2, 0, NULL, 2));
-    REFUSED(TWS_TOO_LARGE, "a ", "lda", tws_gemm(&context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, huge, 2, 8, 1, m, 8, m, 2, 0, m, 2));
+    REFUSED(TWS_BAD_ARGUMENT, "transpose_a", "3",
+            (&context, bad, N, 2, 2, 2, 1, m, 2, m, 2, 0, m, 2));
+    REFUSED(TWS_BAD_ARGUMENT, "transpose_b", "3",
+            (&context, N, bad, 2, 2, 2, 1, m, 2, m, 2, 0, m, 2));
+    REFUSED(TWS_BAD_ARGUMENT, "lda", "2", (&context, N, N, 2, 2, 3, 1, m, 2, m, 2, 0, m, 2));
+    REFUSED(TWS_BAD_ARGUMENT, "lda", "3", (&context, T, N, 4, 2, 3, 1, m, 3, m, 2, 0, m, 2));
+    REFUSED(TWS_BAD_ARGUMENT, "ldb", "1", (&context, N, N, 2, 2, 2, 1, m, 2, m, 1, 0, m, 2));
+    REFUSED(TWS_BAD_ARGUMENT, "ldb", "2", (&context, N, T, 2, 2, 3, 1, m, 3, m, 2, 0, m, 2));
+    REFUSED(TWS_BAD_ARGUMENT, "ldc", "1", (&context, N, N, 2, 2, 2, 1, m, 2, m, 2, 0, m, 1));
+    REFUSED(TWS_BAD_ARGUMENT, "a ", "NULL", (&context, N, N, 2, 2, 2, 1, NULL, 2, m, 2, 0, m, 2));
+    REFUSED(TWS_BAD_ARGUMENT, "b ", "NULL", (&context, N, N, 2, 2, 2, 1, m, 2, NULL, 2, 0, m, 2));
+    REFUSED(TWS_BAD_ARGUMENT, "c ", "NULL", (&context, N, N, 2, 2, 2, 1, m, 2, m, 2, 0, NULL, 2));
+    REFUSED(TWS_TOO_LARGE, "a ", "lda", (&context, N, N, huge, 2, 8, 1, m, 8, m, 2, 0, m, 2));
     context.threads = TWSI_MAX_THREADS + 1;
-    REFUSED(TWS_BAD_ARGUMENT, "context.threads", "65", tws_gemm(&context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, 2, 2, 2, 1, m, 2, m, 2, 0, m, 2));
-    CHECK(tws_gemm(NULL, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, 2, 2, 2, 1, m, 1, m, 2, 0, m, 2) == TWS_BAD_ARGUMENT);
-    CHECK(tws_gemm(NULL, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, 0, 2, 2, 1, NULL, 2, NULL, 2, 0, NULL, 2) == TWS_OK);
-    CHECK(tws_gemm(NULL, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, 2, 0, 2, 1, NULL, 2, NULL, 2, 0, NULL, 2) == TWS_OK);
+    REFUSED(TWS_BAD_ARGUMENT, "context.threads", "65",
+            (&context, N, N, 2, 2, 2, 1, m, 2, m, 2, 0, m, 2));
+    CHECK(tws_gemm(NULL, N, N, 2, 2, 2, 1, m, 1, m, 2, 0, m, 2) == TWS_BAD_ARGUMENT);
+    CHECK(tws_gemm(NULL, N, N, 0, 2, 2, 1, NULL, 2, NULL, 2, 0, NULL, 2) == TWS_OK);
+    CHECK(tws_gemm(NULL, N, N, 2, 0, 2, 1, NULL, 2, NULL, 2, 0, NULL, 2) == TWS_OK);
 }
 
 typedef struct failing {
@@ -357,7 +377,8 @@ static void test_out_of_memory(void) {
     for (fail_at = 0; fail_at < 10 && status != TWS_OK; fail_at++) {
         f.left = fail_at;
         f.live = 0;
-        status = tws_gemm(&context, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, 2, 2, 3, 1, a, 3, a, 3, 0, c, 2);
+        status =
+            tws_gemm(&context, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, 2, 2, 3, 1, a, 3, a, 3, 0, c, 2);
         CHECK(f.live == 0);
         if (status != TWS_OK) {
             CHECK(status == TWS_OUT_OF_MEMORY && strstr(context.message, "memory") != NULL);

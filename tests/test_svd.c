@@ -244,7 +244,7 @@ static void test_zero(tws_context *context) {
     for (k = 0; k < 5; k++) CHECK(all[k] == 0.0);
 }
 
-/* exact repeats in a diagonal matrix, more copies than the block is wide, no rounding to split them */
+/* more exact copies than the block is wide, in a diagonal matrix: no rounding splits them */
 static void test_diagonal(tws_context *context) {
     const size_t n = 400, top = 12;
     tws_real *a = (tws_real *)calloc(n * n, sizeof *a);
@@ -470,7 +470,7 @@ static void test_extreme_scale(void) {
     free(b);
 }
 
-/* The shared case without processes: a reduction that doubles is two processes with equal blocks. */
+/* The shared case alone: a reduction that doubles stands for two processes with equal blocks. */
 static int reduce_double(void *user, double *values, size_t count) {
     long *calls = (long *)user;
     size_t i;
@@ -651,7 +651,8 @@ static void test_arguments(void) {
     OPTION(stop_below, -1.0, "stop_below");
     OPTION(stop_below, NAN, "stop_below");
     OPTION(stop_below, INFINITY, "stop_below");
-    REFUSED(tws_svd_operator(&context, &good, NULL, NULL, 5, 10, s, NULL, NULL, NULL, NULL), "apply");
+    REFUSED(tws_svd_operator(&context, &good, NULL, NULL, 5, 10, s, NULL, NULL, NULL, NULL),
+            "apply");
     REFUSED(tws_singular_values(&context, NULL, 5, 10, 10, s), "matrix");
     REFUSED(tws_singular_values(&context, a, 5, 10, 10, NULL), "values");
     REFUSED(tws_singular_values(&context, a, 0, 10, 10, s), "0 x 10");
@@ -712,7 +713,8 @@ static void test_memory(void) {
 }
 
 static void test_all_values(tws_context *context) {
-    static const size_t shape[][2] = {{1, 1}, {1, 9}, {9, 1}, {2, 2}, {70, 70}, {65, 100}, {130, 33}};
+    static const size_t shape[][2] = {{1, 1},   {1, 9},    {9, 1},   {2, 2},
+                                      {70, 70}, {65, 100}, {130, 33}};
     double s[100];
     size_t i, k;
     int kind;
