@@ -682,7 +682,8 @@ TWS_API tws_status tws_gradient(tws_context *context, const tws_network *network
 
 /*
  * One step: weights <- weights + eta G, weights being the array that network->weights points to
- * (count x d). eta may be any finite number. On any error weights is untouched. Memory: that of
+ * (count x d). eta may be any finite number. On any error weights is untouched: a step that would
+ * leave the range of numbers is TWS_NOT_FINITE. Memory: that of
  * tws_gradient and count x d for G. loss (before the step) may be NULL.
  */
 TWS_API tws_status tws_step(tws_context *context, const tws_network *network,
@@ -997,8 +998,10 @@ TWS_API tws_status tws_run(tws_context *context, const tws_config *config, unsig
 #define TWSI_WIN32_THREADS 1
 #endif
 
-/* Which vector kernels this compiler can emit. Real MSVC and tcc get the plain kernel. */
-#if defined(__GNUC__) && !defined(__TINYC__) && !defined(TWOSTEP_NO_SIMD) && !defined(__PCC__)
+/* Which vector kernels this compiler can emit: vector types with conversions came with gcc 9.
+   Real MSVC, tcc and pcc get the plain kernel. */
+#if (defined(__clang__) || (defined(__GNUC__) && __GNUC__ >= 9)) && !defined(__TINYC__) && \
+    !defined(__PCC__) && !defined(_MSC_VER) && !defined(TWOSTEP_NO_SIMD)
 #if defined(__x86_64__) || (defined(__i386__) && defined(__SSE2__))
 #include <immintrin.h>
 #define TWSI_X86 1
@@ -6018,39 +6021,42 @@ TWSI_FN void twsi_scaled_task(void *data, size_t index, size_t worker) {
 
 typedef struct twsi_readout_rows_job {
     const twsi_kernels *kernels;
-    const tws_real *readout, *from;
+    const tws_real *readout, *weights;
     double eta;
-    tws_real *to;
+    tws_real *gradient;
     size_t rows, columns;
 } twsi_readout_rows_job;
 
-/* to_i = a_i to_i, or to_i += eta a_i from_i */
+/* g_i = eta a_i g_i + w_i, or without weights g_i = a_i g_i */
 TWSI_FN void twsi_readout_rows_task(void *data, size_t index, size_t worker) {
     const twsi_readout_rows_job *job = (const twsi_readout_rows_job *)data;
     const size_t end = twsi_min(job->rows, (index + 1) * TWSI_ROW_GROUP);
     size_t i;
     (void)worker;
     for (i = index * TWSI_ROW_GROUP; i < end; i++) {
-        tws_real *to = job->to + i * job->columns;
-        if (job->from == NULL)
-            job->kernels->scaled_copy(to, job->readout[i], to, job->columns);
-        else
-            job->kernels->axpy(to, (tws_real)(job->eta * (double)job->readout[i]),
-                               job->from + i * job->columns, job->columns);
+        tws_real *row = job->gradient + i * job->columns;
+        job->kernels->scaled_copy(row, (tws_real)(job->eta * (double)job->readout[i]), row,
+                                  job->columns);
+        if (job->weights != NULL)
+            job->kernels->axpy(row, 1, job->weights + i * job->columns, job->columns);
     }
 }
 
-TWSI_FN void twsi_readout_rows(twsi_team *team, const tws_network *network, const tws_real *from,
-                       double eta, tws_real *to) {
+/* The last sweep over a bare gradient: to G (weights NULL, eta 1) or to the weights after the step.
+   What is not finite then comes from the slope of the activation or from an overflow. */
+TWSI_FN tws_status twsi_readout_rows(twsi_team *team, const tws_network *network,
+                                     const tws_real *weights, double eta, tws_real *gradient) {
     twsi_readout_rows_job job;
     job.kernels = team->kernels;
     job.readout = network->readout;
-    job.from = from;
+    job.weights = weights;
     job.eta = eta;
-    job.to = to;
+    job.gradient = gradient;
     job.rows = network->count;
     job.columns = network->inputs;
     twsi_run(team, twsi_ceil_div(job.rows, TWSI_ROW_GROUP), twsi_readout_rows_task, &job);
+    return twsi_require_finite(team, weights == NULL ? "gradient" : "the step's new weights",
+                               gradient, job.rows * job.columns);
 }
 
 /* G without the factors a_i of its rows, and the loss. */
@@ -6141,7 +6147,7 @@ TWS_API tws_status tws_gradient(tws_context *context, const tws_network *network
     status = twsi_team_open(&team, context, twsi_step_workers(network, batch));
     if (status == TWS_OK) status = twsi_check_numbers(&team, network, batch, 1);
     if (status == TWS_OK) status = twsi_bare_gradient(&team, network, batch, gradient, loss);
-    if (status == TWS_OK) twsi_readout_rows(&team, network, NULL, 0.0, gradient);
+    if (status == TWS_OK) status = twsi_readout_rows(&team, network, NULL, 1.0, gradient);
     twsi_team_close(&team);
     return status;
 }
@@ -6165,7 +6171,9 @@ TWS_API tws_status tws_step(tws_context *context, const tws_network *network,
         gradient = (tws_real *)twsi_take(&pool, network->count, network->inputs * sizeof(tws_real));
         status = gradient != NULL ? twsi_bare_gradient(&team, network, batch, gradient, loss)
                                   : twsi_fail(context, pool.status, "no memory for the gradient");
-        if (status == TWS_OK) twsi_readout_rows(&team, network, gradient, eta, weights);
+        if (status == TWS_OK) status = twsi_readout_rows(&team, network, weights, eta, gradient);
+        if (status == TWS_OK)
+            memcpy(weights, gradient, network->count * network->inputs * sizeof(tws_real));
     }
     twsi_pool_close(&pool);
     twsi_team_close(&team);

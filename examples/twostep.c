@@ -355,27 +355,38 @@ static const tws_prediction *prediction_of(const outcome *o, int which) {
     return which == TWS_ONE_STEP ? &o->step1 : which == TWS_TWO_STEPS_FRESH ? &o->fresh : &o->reuse;
 }
 
+/* Adds the sentences of one batch mode that the other has not said. */
+static void merge_warnings(tws_warnings *all, const tws_warnings *more) {
+    size_t i, k;
+    for (i = 0; i < more->count; i++) {
+        for (k = 0; k < all->count; k++)
+            if (strcmp(all->text[k], more->text[i]) == 0) break;
+        if (k == all->count && k < TWS_MAX_WARNINGS) memcpy(all->text[all->count++], more->text[i], sizeof all->text[0]);
+    }
+}
+
+static tws_status predict_mode(settings *s, outcome *o, tws_theory_input *input, tws_batches batches) {
+    tws_prediction *step2 = batches == TWS_FRESH ? &o->fresh : &o->reuse;
+    tws_warnings warnings;
+    tws_status status;
+    input->batches = batches;
+    status = tws_limit_theory(&s->context, input, &o->limit);
+    if (status == TWS_OK) status = tws_predict(&s->context, input, &o->step1, step2);
+    if (status == TWS_OK) status = tws_theory_warnings(&s->context, input, &o->limit, step2, &warnings);
+    if (status == TWS_OK) merge_warnings(&o->warnings, &warnings);
+    return status;
+}
+
 /* Theory for the wanted batch mode or for both. */
 static tws_status predict(settings *s, outcome *o) {
     tws_theory_input input = tws_theory_from_config(&s->config);
     const int both = s->command == COMMAND_COMPARE;
-    tws_status status;
+    tws_status status = TWS_OK;
     input.neurons = s->neurons;
     input.inputs = s->inputs;
     input.samples = s->samples;
-    status = tws_limit_theory(&s->context, &input, &o->limit);
-    if (status == TWS_OK && (both || input.batches == TWS_FRESH)) {
-        input.batches = TWS_FRESH;
-        status = tws_predict(&s->context, &input, &o->step1, &o->fresh);
-        if (status == TWS_OK)
-            status = tws_theory_warnings(&s->context, &input, &o->limit, &o->fresh, &o->warnings);
-    }
-    if (status == TWS_OK && (both || input.batches == TWS_REUSE)) {
-        input.batches = TWS_REUSE;
-        status = tws_predict(&s->context, &input, &o->step1, &o->reuse);
-        if (status == TWS_OK)
-            status = tws_theory_warnings(&s->context, &input, &o->limit, &o->reuse, &o->warnings);
-    }
+    if (both || s->config.batches == TWS_FRESH) status = predict_mode(s, o, &input, TWS_FRESH);
+    if (status == TWS_OK && (both || s->config.batches == TWS_REUSE)) status = predict_mode(s, o, &input, TWS_REUSE);
     o->predicted = status == TWS_OK;
     return status;
 }

@@ -328,6 +328,29 @@ static void distributed(void) {
     CHECK(tws_gradient(&context, &half, &batch, part, NULL) == TWS_CALLBACK_FAILED);
 }
 
+static double not_a_number(void *user, double x) { return x * 0 + *(double *)user; }
+
+/* Nothing that is not finite leaves a call, and the weights stay. */
+static void overflows(void) {
+    static double nothing = 0;
+    tws_config config = small_config();
+    tws_network network;
+    const tws_batch batch = small_batch();
+    tws_context context = tws_default_context();
+    static tws_real kept[N * D];
+    make(&config, 0);
+    memcpy(kept, W, sizeof W);
+    network = small_network(&config);
+    CHECK(tws_step(&context, &network, &batch, is_double ? 1e308 : 1e39, W, NULL) == (is_double ? TWS_OK : TWS_NOT_FINITE));
+    if (!is_double) CHECK(memcmp(kept, W, sizeof W) == 0 && strstr(context.message, "new weights") != NULL);
+    memcpy(W, kept, sizeof W);
+    nothing = HUGE_VAL - HUGE_VAL;
+    network.activation = tws_custom_activation(cube, not_a_number, &nothing); /* only the slope is wrong */
+    network.output_scale = 0;
+    CHECK(tws_step(&context, &network, &batch, 1, W, NULL) == TWS_NOT_FINITE && memcmp(kept, W, sizeof W) == 0);
+    CHECK(tws_gradient(&context, &network, &batch, G, NULL) == TWS_NOT_FINITE && strstr(context.message, "gradient[") != NULL);
+}
+
 /* An allocator that fails at call number fail_at and counts what is out. */
 typedef struct failing {
     long calls, fail_at, out;
@@ -473,6 +496,7 @@ int main(void) {
     data();
     threads_and_blocks();
     distributed();
+    overflows();
     refusals();
     configurations();
     return check_report();
