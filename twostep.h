@@ -1896,7 +1896,12 @@ TWSI_LANE_INLINE twsi_v TWSI_LANE(select)(twsi_vi mask, twsi_v yes, twsi_v no) {
 #define TWSI_X86_OP(prefix, op) prefix##op##_ps
 #endif
 #if TWSI_PASS == TWSI_PASS_AVX512
-TWSI_LANE_INLINE twsi_v TWSI_LANE(sqrt)(twsi_v a) { return TWSI_X86_OP(_mm512_, sqrt)(a); }
+/* the masked form, as g++ warns inside its own header about the other */
+#ifdef TWOSTEP_DOUBLE
+TWSI_LANE_INLINE twsi_v TWSI_LANE(sqrt)(twsi_v a) { return _mm512_maskz_sqrt_pd(0xff, a); }
+#else
+TWSI_LANE_INLINE twsi_v TWSI_LANE(sqrt)(twsi_v a) { return _mm512_maskz_sqrt_ps(0xffff, a); }
+#endif
 TWSI_LANE_INLINE twsi_v TWSI_LANE(fma)(twsi_v a, twsi_v b, twsi_v c) {
     return TWSI_X86_OP(_mm512_, fmadd)(a, b, c);
 }

@@ -155,6 +155,7 @@ for cc in g++ clang++; do
     job "$cc c++11 -O0, two files" $cc -std=c++11 $cplusplus -O0 $room -c -o $cc.o implement.c \
         '&&' $cc -std=c++11 $cplusplus $room -c -o $cc-user.o user.c \
         '&&' $cc -o $cc-two $cc-user.o $cc.o -lm '&&' ./$cc-two
+    job "$cc c++11 -O1" $cc -std=c++11 $cplusplus -O1 $room -c -o $cc-O1.o implement.c
     for std in c++11 c++20; do
         c="$cc -std=$std $cplusplus -O2 -fsyntax-only $room"
         job "$cc $std double" $c -DTWOSTEP_DOUBLE implement.c
