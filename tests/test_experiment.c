@@ -5,6 +5,7 @@
 #define TWOSTEP_IMPLEMENTATION
 #include "twostep.h"
 #include "check.h"
+#include "failing.h"
 #include <stdlib.h>
 
 enum { SEEDS = 16, VALUES = 40 };
@@ -327,22 +328,6 @@ static void uneven_rows(void) {
     CHECK(spectrum.edge > 3 && spectrum.edge <= spectrum.row_edge && spectrum.row_edge <= spectrum.edge);
     tws_count_outliers(&spectrum, 5);
     CHECK(spectrum.edge >= 5 && spectrum.row_edge < 4);
-}
-
-typedef struct failing {
-    long calls, fail_at, out;
-} failing;
-
-static void *failing_allocate(void *user, size_t bytes) {
-    failing *f = (failing *)user;
-    if (f->calls++ == f->fail_at) return NULL;
-    f->out++;
-    return malloc(bytes);
-}
-
-static void failing_release(void *user, void *pointer) {
-    ((failing *)user)->out--;
-    free(pointer);
 }
 
 static void refusals(void) {

@@ -3,6 +3,7 @@
 #define TWOSTEP_IMPLEMENTATION
 #include "twostep.h"
 #include "check.h"
+#include "failing.h"
 #include <stdlib.h>
 
 enum { N = 37, D = 29, SAMPLES = 150 };
@@ -349,23 +350,6 @@ static void overflows(void) {
     network.output_scale = 0;
     CHECK(tws_step(&context, &network, &batch, 1, W, NULL) == TWS_NOT_FINITE && memcmp(kept, W, sizeof W) == 0);
     CHECK(tws_gradient(&context, &network, &batch, G, NULL) == TWS_NOT_FINITE && strstr(context.message, "gradient[") != NULL);
-}
-
-/* An allocator that fails at call number fail_at and counts what is out. */
-typedef struct failing {
-    long calls, fail_at, out;
-} failing;
-
-static void *failing_allocate(void *user, size_t bytes) {
-    failing *f = (failing *)user;
-    if (f->calls++ == f->fail_at) return NULL;
-    f->out++;
-    return malloc(bytes);
-}
-
-static void failing_release(void *user, void *pointer) {
-    ((failing *)user)->out--;
-    free(pointer);
 }
 
 static void refusals(void) {
