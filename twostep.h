@@ -63,9 +63,11 @@
  *     eta_t = C_t N^alpha_t
  *
  * Reproducible. Random data (weights, readout, directions, inputs, noise) are the same bits on
- *   every compiler, instruction set and platform with IEEE arithmetic (class D0). What is computed
- *   from them is the same bits for any number of threads, on the same kernel (class D1). Between
- *   kernels and C libraries it agrees within stated bounds (class D2).
+ *   every compiler, instruction set and platform whose arithmetic rounds each operation to its
+ *   type (class D0). Compilers can be told not to: x87 arithmetic (FLT_EVAL_METHOD not 0),
+ *   -funsafe-math-optimizations and clang's -ffp-contract=fast give other bits. What is computed
+ *   from the data is the same bits for any number of threads, on the same kernel (class D1).
+ *   Between kernels and C libraries it agrees within stated bounds (class D2).
  * Errors. Whatever can fail returns a tws_status and leaves one sentence in context->message.
  *   Nothing prints, exits, reads the environment or keeps state between calls.
  * Memory. All of it from the allocator of the context, released when the call returns, also after
@@ -97,8 +99,8 @@
 #if defined(TWOSTEP_MALLOC) != defined(TWOSTEP_FREE)
 #error "twostep.h: define TWOSTEP_MALLOC and TWOSTEP_FREE together or not at all"
 #endif
-#ifdef __FAST_MATH__
-#error "twostep.h: -ffast-math breaks the NaN checks and the reproducible random numbers"
+#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__ > 0)
+#error "twostep.h: -ffast-math and -ffinite-math-only break the NaN checks"
 #endif
 
 #if defined(__GNUC__) || defined(__clang__)
@@ -230,8 +232,9 @@ TWS_API unsigned tws_context_threads(const tws_context *context);
  * @@API-RANDOM: reproducible random numbers
  * ========================================================================== */
 
-/* What a stream is for: streams of different purposes never meet. Add your own from TWS_FOR_USER
-   up. Batch b = 0, 1, ... of inputs and noise uses purpose + b * TWS_BATCH_STRIDE. */
+/* What a stream is for. Your own purposes are TWS_FOR_USER to TWS_FOR_USER + 127; those below are
+   the library's, and those above too: batch b = 0, 1, ... of inputs and noise uses
+   purpose + b * TWS_BATCH_STRIDE. */
 enum {
     TWS_FOR_WEIGHTS = 1,
     TWS_FOR_READOUT = 2,
@@ -263,7 +266,7 @@ TWS_API tws_random tws_random_stream(uint64_t seed, uint32_t purpose, uint64_t r
 /* The next 32 random bits, all equally good. D0. */
 TWS_API uint32_t tws_random_bits(tws_random *random);
 
-/* Uniform on (0, 1), a multiple of 2^-54 with odd numerator: never 0, never 1. Two words. D0. */
+/* Uniform on (0, 1), an odd multiple of 2^-53: never 0, never 1. Two words. D0. */
 TWS_API double tws_random_uniform(tws_random *random);
 
 /* Uniform on 0 .. bound - 1 without bias (Lemire 2019); 0 for bound 0. D0. */
@@ -577,7 +580,7 @@ typedef enum tws_init { TWS_SPHERE, TWS_GAUSSIAN } tws_init;   /* rows of W_0 */
 typedef struct tws_config {
     size_t neurons, inputs, samples; /* N, d, n: 2 to 2^31 */
     double alpha1, alpha2;           /* 0 <= alpha < 1/2 */
-    double scale1, scale2;           /* C_1, C_2: 0 < C <= 1e6 */
+    double scale1, scale2;           /* C_1, C_2: 1e-300 to 1e6 */
     tws_activation activation;       /* sigma */
     tws_target target;               /* f*, with p = target.directions <= inputs */
     double noise;                    /* standard deviation of the label noise, 0 to 1e6 */
@@ -660,8 +663,9 @@ TWS_API tws_status tws_make_batch(tws_context *context, const tws_config *config
 /*
  * output[j] = f_W(x_j) = s sum_i a_i sigma(w_i . x_j), j < batch->samples. Labels may be NULL.
  * Errors: TWS_BAD_ARGUMENT, TWS_TOO_LARGE, TWS_OUT_OF_MEMORY, TWS_NOT_FINITE (names the array),
- * TWS_CALLBACK_FAILED; output is then undefined. Memory: one block of count x samples within
- * context->memory_budget. Threads: context, same bits for any number. Determinism: D1.
+ * TWS_UNAVAILABLE, TWS_CALLBACK_FAILED (reduce, or another process failed: with reduce all
+ * processes return together); output is then undefined. Memory: one block of count x samples
+ * within context->memory_budget, with reduce count x 512. Threads: context, same bits for any number. Determinism: D1.
  * Cost: 2 count d n operations.
  */
 TWS_API tws_status tws_forward(tws_context *context, const tws_network *network,
@@ -722,7 +726,8 @@ typedef struct tws_spectrum {
  * largest value, of order N^(-2/3): chance passes it about once in a thousand matrices.
  *
  * Errors: TWS_BAD_ARGUMENT, TWS_NOT_FINITE, TWS_OUT_OF_MEMORY, TWS_CALLBACK_FAILED;
- * TWS_NOT_CONVERGED when some of the top values have a residual above 1e-5, with everything
+ * TWS_TOO_LARGE, TWS_UNAVAILABLE;
+ * TWS_NOT_CONVERGED when some of the top values have a residual above 1e-6, with everything
  * filled. Memory: about (top + 60) x (count + inputs) numbers. Threads: context. Determinism: D1.
  */
 TWS_API tws_status tws_measure(tws_context *context, const tws_real *weights, size_t count,
@@ -938,8 +943,9 @@ typedef struct tws_result {
  * set of bits 1 << tws_case; 0: W_0, W_1 and the W_2 of config->batches).
  * result: about 9 KB, written also on TWS_NOT_CONVERGED (some singular values have a residual above
  * tolerance: see spectrum[].residuals); undefined on other errors.
- * Errors: those of tws_check, TWS_OUT_OF_MEMORY, TWS_NOT_FINITE, TWS_NOT_CONVERGED,
- * TWS_CALLBACK_FAILED. Memory: W, G, the batches, one block within context->memory_budget; W once
+ * Errors: those of tws_check, TWS_BAD_ARGUMENT (result NULL, cases out of range, context->reduce
+ * set: the whole network is held here), TWS_OUT_OF_MEMORY, TWS_NOT_FINITE, TWS_NOT_CONVERGED,
+ * TWS_UNAVAILABLE. Memory: W, G, the batches, one block within context->memory_budget; W once
  * more when both second steps are wanted. Threads: context; same bits for any number.
  * Determinism: D1. Cost: 8 N d n operations, 12 N d n with both second steps.
  */
@@ -1074,6 +1080,27 @@ twsi_fail(tws_context *context, tws_status status, const char *format, ...) {
     return status;
 }
 
+/* ---- processes that share a network ---- */
+
+TWSI_FN tws_status twsi_reduce(tws_context *context, double *values, size_t count,
+                               const char *what) {
+    if (context == NULL || context->reduce == NULL) return TWS_OK;
+    if (context->reduce(context->reduce_user, values, count) == 0) return TWS_OK;
+    return twsi_fail(context, TWS_CALLBACK_FAILED, "context.reduce failed on the %s", what);
+}
+
+/* One status for all processes: where one has failed, all stop, and none waits for it in the next
+   sum. Every process must come here, with whatever status it has. */
+TWSI_FN tws_status twsi_agree(tws_context *context, tws_status status) {
+    double failed = status != TWS_OK ? 1.0 : 0.0;
+    if (context == NULL || context->reduce == NULL) return status;
+    if (context->reduce(context->reduce_user, &failed, 1) != 0 && status == TWS_OK)
+        return twsi_fail(context, TWS_CALLBACK_FAILED, "context.reduce failed on the status");
+    if (status == TWS_OK && failed > 0.5)
+        return twsi_fail(context, TWS_CALLBACK_FAILED, "another process of the network failed");
+    return status;
+}
+
 /* ---- memory ---- */
 
 /* All the blocks that one call has taken, released together: no path can leak one. Blocks are
@@ -1203,11 +1230,11 @@ TWS_API tws_kernel tws_context_kernel(const tws_context *context) {
 
 TWSI_FN unsigned twsi_core_count(void) {
     long cores = 1;
-#if defined(TWSI_WIN32_THREADS)
+#if defined(TWSI_WIN32)
     SYSTEM_INFO info;
     GetSystemInfo(&info);
     cores = (long)info.dwNumberOfProcessors;
-#elif defined(TWSI_PTHREADS)
+#elif defined(TWSI_UNIX)
     cores = sysconf(_SC_NPROCESSORS_ONLN);
 #endif
     return cores < 1 ? 1u : cores > TWSI_MAX_THREADS ? TWSI_MAX_THREADS : (unsigned)cores;
@@ -3308,6 +3335,10 @@ TWSI_LANE_FN int TWSI_LANE(all_finite)(const tws_real *x, size_t count) {
     return any == 0;
 }
 
+/* which file this is, to be asked after the passes */
+#undef TWSI_PASS_VERSION
+#define TWSI_PASS_VERSION TWS_VERSION
+
 /* ---- the table of this pass ---- */
 static const twsi_kernels TWSI_LANE(kernels) = {
     TWSI_KERNEL_ID,
@@ -3380,6 +3411,10 @@ static const twsi_kernels TWSI_LANE(kernels) = {
 #define TWSI_PASS TWSI_PASS_WASM
 #include TWOSTEP_FILENAME
 #undef TWSI_PASS
+#endif
+
+#if !defined(TWSI_PASS_VERSION) || TWSI_PASS_VERSION != TWS_VERSION
+#error "twostep.h: TWOSTEP_FILENAME names another file; define it as this file's own name"
 #endif
 
 /* ==========================================================================
@@ -3468,8 +3503,8 @@ TWSI_FN void twsi_team_close(twsi_team *team) {
  *
  * A stream is sixteen xoshiro128++ generators side by side, so that the widest vector and the
  * plainest C draw the same numbers. Its key (seed, purpose, row) is mixed by splitmix64 into a
- * counter, and splitmix64 from there fills the state. Streams are as good as independent: the
- * chance that any two among 2^24 rows of 2^17 words overlap is below 2^-60.
+ * counter of 64 bits, and splitmix64 from there fills the state. Among R rows some two share part
+ * of their numbers with probability about R^2 2^-60: 2^-12 for 2^24 rows.
  * ========================================================================== */
 
 /* The next output of splitmix64 (Steele, Lea and Flood 2014). */
@@ -5072,11 +5107,10 @@ TWSI_FN tws_status twsi_svd_find_unit(twsi_svd *svd) {
     return status;
 }
 
-TWSI_FN tws_status twsi_svd_check(twsi_svd *svd, const double *values) {
+/* What this process can see alone. */
+TWSI_FN tws_status twsi_svd_check(const twsi_svd *svd, const double *values) {
     const tws_svd_options *o = &svd->options;
     const size_t n = svd->columns;
-    double total = (double)svd->rows;
-    tws_status status;
     if (values == NULL)
         return twsi_fail(svd->context, TWS_BAD_ARGUMENT, "values is NULL; it takes top numbers");
     if (n == 0)
@@ -5097,7 +5131,15 @@ TWSI_FN tws_status twsi_svd_check(twsi_svd *svd, const double *values) {
         return twsi_fail(svd->context, TWS_BAD_ARGUMENT,
                          "options.stop_below is %g, must be finite and not negative",
                          o->stop_below);
-    status = twsi_svd_reduce(svd, &total, 1);
+    return TWS_OK;
+}
+
+/* What depends on the rows of all processes, the same everywhere. */
+TWSI_FN tws_status twsi_svd_check_sizes(twsi_svd *svd) {
+    const tws_svd_options *o = &svd->options;
+    const size_t n = svd->columns;
+    double total = (double)svd->rows;
+    const tws_status status = twsi_svd_reduce(svd, &total, 1);
     if (status != TWS_OK) return status;
     if (o->top == 0 || o->top > n || (double)o->top > total)
         return twsi_fail(svd->context, TWS_BAD_ARGUMENT,
@@ -5171,6 +5213,7 @@ TWSI_FN tws_status twsi_svd_solve(twsi_svd *svd, twsi_svd_output *out, tws_svd_r
     status = twsi_svd_prepare(svd, out);
     if (status == TWS_OK)
         status = twsi_team_open(&svd->team, svd->context, twsi_max(1, svd->chunks));
+    status = twsi_agree(svd->context, status);
     if (status == TWS_OK) status = twsi_svd_find_unit(svd);
     if (status == TWS_OK) status = ended = twsi_svd_iterate(svd);
     if (ended == TWS_NOT_CONVERGED) status = TWS_OK;
@@ -5196,18 +5239,19 @@ TWSI_FN tws_status twsi_svd_start(tws_context *context, const tws_svd_options *o
                                   const tws_real *matrix, size_t ld, tws_operator apply,
                                   void *user, size_t rows, size_t columns, double *values,
                                   double *left, double *right, double *residuals,
-                                  tws_svd_result *result) {
+                                  tws_svd_result *result, tws_status status) {
+    const int shared = context != NULL && context->reduce != NULL;
     twsi_svd svd;
     twsi_svd_output out;
     tws_svd_result counts;
-    tws_status status;
     memset(&svd, 0, sizeof svd);
     memset(&out, 0, sizeof out);
     memset(&counts, 0, sizeof counts);
     svd.context = context;
     svd.options = options != NULL
                       ? *options
-                      : tws_default_svd_options(twsi_min(10, twsi_min(rows, columns)));
+                      : tws_default_svd_options(
+                            twsi_min(10, shared ? columns : twsi_min(rows, columns)));
     svd.matrix = matrix;
     svd.ld = ld;
     svd.apply = apply;
@@ -5219,7 +5263,9 @@ TWSI_FN tws_status twsi_svd_start(tws_context *context, const tws_svd_options *o
     out.left = left;
     out.right = right;
     out.residuals = residuals;
-    status = twsi_svd_check(&svd, values);
+    if (status == TWS_OK) status = twsi_svd_check(&svd, values);
+    status = twsi_agree(context, status);
+    if (status == TWS_OK) status = twsi_svd_check_sizes(&svd);
     if (status == TWS_OK) {
         twsi_pool_open(&svd.pool, context);
         status = twsi_svd_solve(&svd, &out, &counts);
@@ -5233,22 +5279,24 @@ TWS_API tws_status tws_svd(tws_context *context, const tws_svd_options *options,
                            const tws_real *matrix, size_t rows, size_t columns, size_t ld,
                            double *values, double *left, double *right, double *residuals,
                            tws_svd_result *result) {
-    if (matrix == NULL)
-        return twsi_fail(context, TWS_BAD_ARGUMENT,
-                         "matrix is NULL; it takes rows x columns numbers");
+    const tws_status status =
+        matrix != NULL ? TWS_OK
+                       : twsi_fail(context, TWS_BAD_ARGUMENT,
+                                   "matrix is NULL; it takes rows x columns numbers");
     return twsi_svd_start(context, options, matrix, ld, NULL, NULL, rows, columns, values, left,
-                          right, residuals, result);
+                          right, residuals, result, status);
 }
 
 TWS_API tws_status tws_svd_operator(tws_context *context, const tws_svd_options *options,
                                     tws_operator apply, void *user, size_t rows, size_t columns,
                                     double *values, double *left, double *right,
                                     double *residuals, tws_svd_result *result) {
-    if (apply == NULL)
-        return twsi_fail(context, TWS_BAD_ARGUMENT,
-                         "apply is NULL; it must multiply by the matrix");
+    const tws_status status = apply != NULL
+                                  ? TWS_OK
+                                  : twsi_fail(context, TWS_BAD_ARGUMENT,
+                                              "apply is NULL; it must multiply by the matrix");
     return twsi_svd_start(context, options, NULL, 0, apply, user, rows, columns, values, left,
-                          right, residuals, result);
+                          right, residuals, result, status);
 }
 
 /* ---- all singular values ---- */
@@ -5509,8 +5557,8 @@ TWSI_FN int twsi_bad_functions(const tws_config *c, char *message, size_t size) 
         why = twsi_check_target(&c->target);
     }
     if (why == NULL)
-        return twsi_out_of_range("target.directions", (double)c->target.directions, 1,
-                                 (double)c->inputs, "at most inputs", message, size);
+        return twsi_out_of_range("target directions", (double)c->target.directions, 1,
+                                 (double)c->inputs, "from 1 to inputs", message, size);
     if (message != NULL) snprintf(message, size, "%s: %s", what, why);
     return 1;
 }
@@ -5518,7 +5566,7 @@ TWSI_FN int twsi_bad_functions(const tws_config *c, char *message, size_t size) 
 TWS_API tws_status tws_check(const tws_config *config, char *message, size_t size) {
     const tws_config *c = config;
     const double below_half = 0.5 * (1.0 - DBL_EPSILON);
-    const char *alpha = "at least 0 and below 0.5", *scale = "above 0 and at most 1e6";
+    const char *alpha = "at least 0 and below 0.5", *scale = "from 1e-300 to 1e6";
     if (size == 0) message = NULL;
     if (c == NULL) {
         if (message != NULL) snprintf(message, size, "config is NULL");
@@ -5527,8 +5575,8 @@ TWS_API tws_status tws_check(const tws_config *config, char *message, size_t siz
     if (twsi_bad_sizes(c, message, size) ||
         twsi_out_of_range("alpha1", c->alpha1, 0.0, below_half, alpha, message, size) ||
         twsi_out_of_range("alpha2", c->alpha2, 0.0, below_half, alpha, message, size) ||
-        twsi_out_of_range("scale1", c->scale1, DBL_MIN, 1e6, scale, message, size) ||
-        twsi_out_of_range("scale2", c->scale2, DBL_MIN, 1e6, scale, message, size) ||
+        twsi_out_of_range("scale1", c->scale1, 1e-300, 1e6, scale, message, size) ||
+        twsi_out_of_range("scale2", c->scale2, 1e-300, 1e6, scale, message, size) ||
         twsi_out_of_range("noise", c->noise, 0.0, 1e6, "from 0 to 1e6", message, size) ||
         twsi_out_of_range("batches", (double)c->batches, 0, 1, "TWS_FRESH or TWS_REUSE", message,
                           size) ||
@@ -5800,6 +5848,7 @@ TWS_API tws_status tws_make_batch(tws_context *context, const tws_config *config
 #define TWSI_SWEEP_COLUMNS 128 /* one piece of the sweep: 32 rows of it stay in the first cache */
 #define TWSI_SWEEP_ROWS 32     /* rows summed in tws_real before they are added in double */
 #define TWSI_BLOCK_SAMPLES 2048 /* beyond this a longer block no longer speeds up the product */
+#define TWSI_SHARED_SAMPLES 512  /* the block of processes that share a network */
 #define TWSI_DEFAULT_BUDGET ((size_t)256 << 20)
 
 typedef struct twsi_step {
@@ -5908,13 +5957,17 @@ TWSI_FN tws_status twsi_check_numbers(twsi_team *team, const tws_network *networ
 
 /* ---- one block ---- */
 
-/* Blocks of equal length, a whole number of sweep pieces, within the budget where it allows one. */
+/* Blocks of equal length, a whole number of sweep pieces, within the budget where it allows one.
+   Processes that share a network may hold different numbers of neurons and must still sum the same
+   samples: their blocks depend on the samples alone. */
 TWSI_FN size_t twsi_block_samples(const tws_context *context, size_t count, size_t inputs,
                                   size_t samples) {
     const size_t budget = context != NULL && context->memory_budget > 0 ? context->memory_budget
                                                                         : TWSI_DEFAULT_BUDGET;
     const size_t fit = budget / sizeof(tws_real) / (count + inputs);
-    const size_t most = twsi_max(TWSI_SWEEP_COLUMNS, twsi_min(TWSI_BLOCK_SAMPLES, fit));
+    const int shared = context != NULL && context->reduce != NULL;
+    const size_t most = shared ? TWSI_SHARED_SAMPLES
+                               : twsi_max(TWSI_SWEEP_COLUMNS, twsi_min(TWSI_BLOCK_SAMPLES, fit));
     const size_t even = twsi_ceil_div(samples, twsi_ceil_div(samples, most));
     return twsi_min(samples, twsi_ceil_div(even, TWSI_SWEEP_COLUMNS) * TWSI_SWEEP_COLUMNS);
 }
@@ -6074,7 +6127,8 @@ TWSI_FN tws_status twsi_bare_gradient(twsi_team *team, const tws_network *networ
     tws_status status;
     size_t start;
     twsi_pool_open(&pool, team->context);
-    status = twsi_step_prepare(&step, team, &pool, network, batch, 1);
+    status = twsi_agree(team->context,
+                        twsi_step_prepare(&step, team, &pool, network, batch, 1));
     for (start = 0; status == TWS_OK && start < batch->samples; start += step.block) {
         status = twsi_step_block(&step, start, twsi_min(step.block, batch->samples - start));
         if (status != TWS_OK) break;
@@ -6098,7 +6152,8 @@ TWSI_FN tws_status twsi_outputs(twsi_team *team, const tws_network *network,
     tws_status status;
     size_t start;
     twsi_pool_open(&pool, team->context);
-    status = twsi_step_prepare(&step, team, &pool, network, batch, 0);
+    status = twsi_agree(team->context,
+                        twsi_step_prepare(&step, team, &pool, network, batch, 0));
     for (start = 0; status == TWS_OK && start < batch->samples; start += step.block) {
         status = twsi_step_block(&step, start, twsi_min(step.block, batch->samples - start));
         if (status != TWS_OK) break;
@@ -6119,67 +6174,86 @@ TWSI_FN size_t twsi_step_workers(const tws_network *network, const tws_batch *ba
     return operations < 1e6 ? 1 : TWSI_MAX_THREADS;
 }
 
-TWSI_FN tws_status twsi_public_outputs(tws_context *context, const tws_network *network,
-                                       const tws_batch *batch, double *output, double *loss) {
-    twsi_team team;
-    tws_status status = twsi_check_network(context, network, batch, loss != NULL);
-    if (status != TWS_OK) return status;
-    status = twsi_team_open(&team, context, twsi_step_workers(network, batch));
-    if (status == TWS_OK) status = twsi_check_numbers(&team, network, batch, loss != NULL);
-    if (status == TWS_OK) status = twsi_outputs(&team, network, batch, output, loss);
-    twsi_team_close(&team);
-    return status;
+/* Everything that can be wrong before the first sum over processes, and the team. Close the team
+   whatever comes back. ok: a check of the caller's own, with its sentence already recorded. */
+TWSI_FN tws_status twsi_step_open(twsi_team *team, tws_context *context,
+                                  const tws_network *network, const tws_batch *batch, int labels,
+                                  tws_status ok) {
+    tws_status status = ok;
+    memset(team, 0, sizeof *team);
+    if (status == TWS_OK) status = twsi_check_network(context, network, batch, labels);
+    if (status == TWS_OK)
+        status = twsi_team_open(team, context, twsi_step_workers(network, batch));
+    if (status == TWS_OK) status = twsi_check_numbers(team, network, batch, labels);
+    return twsi_agree(context, status);
+}
+
+TWSI_FN tws_status twsi_require(tws_context *context, const char *name, const void *pointer) {
+    return pointer != NULL ? TWS_OK : twsi_fail(context, TWS_BAD_ARGUMENT, "%s is NULL", name);
 }
 
 TWS_API tws_status tws_forward(tws_context *context, const tws_network *network,
                                const tws_batch *batch, double *output) {
-    if (output == NULL) return twsi_fail(context, TWS_BAD_ARGUMENT, "output is NULL");
-    return twsi_public_outputs(context, network, batch, output, NULL);
+    twsi_team team;
+    tws_status status = twsi_step_open(&team, context, network, batch, 0,
+                                       twsi_require(context, "output", output));
+    if (status == TWS_OK) status = twsi_outputs(&team, network, batch, output, NULL);
+    twsi_team_close(&team);
+    return status;
 }
 
 TWS_API tws_status tws_loss(tws_context *context, const tws_network *network,
                             const tws_batch *batch, double *loss) {
-    if (loss == NULL) return twsi_fail(context, TWS_BAD_ARGUMENT, "loss is NULL");
-    return twsi_public_outputs(context, network, batch, NULL, loss);
+    twsi_team team;
+    tws_status status = twsi_step_open(&team, context, network, batch, 1,
+                                       twsi_require(context, "loss", loss));
+    if (status == TWS_OK) status = twsi_outputs(&team, network, batch, NULL, loss);
+    twsi_team_close(&team);
+    return status;
 }
 
 TWS_API tws_status tws_gradient(tws_context *context, const tws_network *network,
                                 const tws_batch *batch, tws_real *gradient, double *loss) {
     twsi_team team;
-    tws_status status = twsi_check_network(context, network, batch, 1);
-    if (status != TWS_OK) return status;
-    if (gradient == NULL) return twsi_fail(context, TWS_BAD_ARGUMENT, "gradient is NULL");
-    status = twsi_team_open(&team, context, twsi_step_workers(network, batch));
-    if (status == TWS_OK) status = twsi_check_numbers(&team, network, batch, 1);
+    tws_status status = twsi_step_open(&team, context, network, batch, 1,
+                                       twsi_require(context, "gradient", gradient));
     if (status == TWS_OK) status = twsi_bare_gradient(&team, network, batch, gradient, loss);
-    if (status == TWS_OK) status = twsi_readout_rows(&team, network, NULL, 1.0, gradient);
+    if (status == TWS_OK)
+        status = twsi_agree(context, twsi_readout_rows(&team, network, NULL, 1.0, gradient));
     twsi_team_close(&team);
     return status;
+}
+
+TWSI_FN tws_status twsi_check_step(tws_context *context, const tws_network *network, double eta,
+                                   const tws_real *weights) {
+    if (network == NULL) return twsi_require(context, "network", network);
+    if (weights == NULL || weights != network->weights)
+        return twsi_fail(context, TWS_BAD_ARGUMENT,
+                         "weights must be the array that network.weights points to");
+    if (!(eta - eta <= 0.0))
+        return twsi_fail(context, TWS_BAD_ARGUMENT, "eta is %.9g, it must be finite", eta);
+    return TWS_OK;
 }
 
 TWS_API tws_status tws_step(tws_context *context, const tws_network *network,
                             const tws_batch *batch, double eta, tws_real *weights, double *loss) {
     twsi_team team;
     twsi_pool pool;
-    tws_real *gradient;
-    tws_status status = twsi_check_network(context, network, batch, 1);
-    if (status != TWS_OK) return status;
-    if (weights == NULL || weights != network->weights)
-        return twsi_fail(context, TWS_BAD_ARGUMENT,
-                         "weights must be the array that network.weights points to");
-    if (!(eta - eta <= 0.0))
-        return twsi_fail(context, TWS_BAD_ARGUMENT, "eta is %.9g, it must be finite", eta);
-    status = twsi_team_open(&team, context, twsi_step_workers(network, batch));
+    tws_real *gradient = NULL;
+    tws_status status = twsi_step_open(&team, context, network, batch, 1,
+                                       twsi_check_step(context, network, eta, weights));
     twsi_pool_open(&pool, context);
-    if (status == TWS_OK) status = twsi_check_numbers(&team, network, batch, 1);
     if (status == TWS_OK) {
         gradient = (tws_real *)twsi_take(&pool, network->count, network->inputs * sizeof(tws_real));
-        status = gradient != NULL ? twsi_bare_gradient(&team, network, batch, gradient, loss)
-                                  : twsi_fail(context, pool.status, "no memory for the gradient");
-        if (status == TWS_OK) status = twsi_readout_rows(&team, network, weights, eta, gradient);
-        if (status == TWS_OK)
-            memcpy(weights, gradient, network->count * network->inputs * sizeof(tws_real));
+        if (gradient == NULL)
+            status = twsi_fail(context, pool.status, "no memory for the gradient");
+        status = twsi_agree(context, status);
     }
+    if (status == TWS_OK) status = twsi_bare_gradient(&team, network, batch, gradient, loss);
+    if (status == TWS_OK)
+        status = twsi_agree(context, twsi_readout_rows(&team, network, weights, eta, gradient));
+    if (status == TWS_OK)
+        memcpy(weights, gradient, network->count * network->inputs * sizeof(tws_real));
     twsi_pool_close(&pool);
     twsi_team_close(&team);
     return status;
@@ -6210,13 +6284,6 @@ typedef struct twsi_rows_spectrum {
     const double *square; /* squared length of each row */
     double *variance;     /* S_i */
 } twsi_rows_spectrum;
-
-TWSI_FN tws_status twsi_reduce(tws_context *context, double *values, size_t count,
-                               const char *what) {
-    if (context == NULL || context->reduce == NULL) return TWS_OK;
-    if (context->reduce(context->reduce_user, values, count) == 0) return TWS_OK;
-    return twsi_fail(context, TWS_CALLBACK_FAILED, "context.reduce failed on the %s", what);
-}
 
 /* x(t), infinite beyond the pole of any row. */
 TWSI_FN tws_status twsi_edge_curve(const twsi_rows_spectrum *rows, double t, double *x) {
@@ -6383,7 +6450,7 @@ TWSI_FN tws_status twsi_describe(tws_context *context, twsi_pool *pool, const tw
                                  const double *right, tws_spectrum *spectrum) {
     double *square = (double *)twsi_take(pool, count, sizeof(double));
     twsi_rows_spectrum rows;
-    tws_status status;
+    tws_status status = TWS_OK;
     size_t i;
     rows.context = context;
     rows.count = count;
@@ -6392,7 +6459,9 @@ TWSI_FN tws_status twsi_describe(tws_context *context, twsi_pool *pool, const tw
     rows.square = square;
     rows.variance = (double *)twsi_take(pool, count, sizeof(double));
     if (pool->status != TWS_OK)
-        return twsi_fail(context, pool->status, "no memory for the variances of the rows");
+        status = twsi_fail(context, pool->status, "no memory for the variances of the rows");
+    status = twsi_agree(context, status);
+    if (status != TWS_OK) return status;
     for (i = 0; i < count; i++)
         square[i] = twsi_dot(weights + i * inputs, weights + i * inputs, inputs);
     status = twsi_reduce(context, &rows.rows, 1, "number of neurons");
@@ -6403,33 +6472,46 @@ TWSI_FN tws_status twsi_describe(tws_context *context, twsi_pool *pool, const tw
     return status;
 }
 
-TWS_API tws_status tws_measure(tws_context *context, const tws_real *weights, size_t count,
-                               size_t inputs, const tws_real *readout, const tws_real *directions,
-                               size_t p, size_t top, uint64_t seed, tws_spectrum *spectrum) {
-    tws_status status = twsi_check_matrix(context, "weights", weights, count, inputs, inputs);
-    tws_svd_options options;
-    tws_svd_result result;
-    double *left, *right;
-    twsi_pool pool;
-    if (status != TWS_OK) return status;
+TWSI_FN tws_status twsi_check_measure(tws_context *context, const tws_real *weights, size_t count,
+                                      size_t inputs, const tws_real *directions, size_t p,
+                                      size_t top, const tws_spectrum *spectrum) {
     if (spectrum == NULL) return twsi_fail(context, TWS_BAD_ARGUMENT, "spectrum is NULL");
-    if (count == 0 || inputs == 0 || top == 0 || top > TWS_MAX_TOP || top > inputs)
+    if (count == 0 || inputs == 0)
+        return twsi_fail(context, TWS_BAD_ARGUMENT,
+                         "count is %lu and inputs is %lu, each must be at least 1",
+                         (unsigned long)count, (unsigned long)inputs);
+    if (top == 0 || top > TWS_MAX_TOP || top > inputs)
         return twsi_fail(context, TWS_BAD_ARGUMENT,
                          "top is %lu, it must be from 1 to min(%d, neurons, inputs)",
                          (unsigned long)top, TWS_MAX_TOP);
     if (directions != NULL && p > TWS_MAX_DIRECTIONS)
         return twsi_fail(context, TWS_BAD_ARGUMENT, "p is %lu, it must be at most %d",
                          (unsigned long)p, TWS_MAX_DIRECTIONS);
-    memset(spectrum, 0, sizeof *spectrum);
-    spectrum->top = top;
-    options = tws_default_svd_options(top);
-    options.seed = seed;
+    return twsi_check_matrix(context, "weights", weights, count, inputs, inputs);
+}
+
+TWS_API tws_status tws_measure(tws_context *context, const tws_real *weights, size_t count,
+                               size_t inputs, const tws_real *readout, const tws_real *directions,
+                               size_t p, size_t top, uint64_t seed, tws_spectrum *spectrum) {
+    tws_status status =
+        twsi_check_measure(context, weights, count, inputs, directions, p, top, spectrum);
+    tws_svd_options options;
+    tws_svd_result result;
+    double *left = NULL, *right = NULL;
+    twsi_pool pool;
     twsi_pool_open(&pool, context);
-    left = (double *)twsi_take(&pool, top, count * sizeof(double));
-    right = (double *)twsi_take(&pool, top, inputs * sizeof(double));
-    if (pool.status != TWS_OK) {
-        status = twsi_fail(context, pool.status, "no memory for the singular vectors");
-    } else {
+    if (status == TWS_OK) {
+        left = (double *)twsi_take(&pool, top, count * sizeof(double));
+        right = (double *)twsi_take(&pool, top, inputs * sizeof(double));
+        if (pool.status != TWS_OK)
+            status = twsi_fail(context, pool.status, "no memory for the singular vectors");
+    }
+    status = twsi_agree(context, status);
+    if (status == TWS_OK) {
+        memset(spectrum, 0, sizeof *spectrum);
+        spectrum->top = top;
+        options = tws_default_svd_options(top);
+        options.seed = seed;
         status = tws_svd(context, &options, weights, count, inputs, inputs,
                          spectrum->singular_values, left, right, spectrum->residuals, &result);
         spectrum->passes = result.passes;
@@ -9518,6 +9600,10 @@ TWS_API tws_status tws_run(tws_context *context, const tws_config *config, unsig
     int fresh, reuse;
     if (status != TWS_OK) return status;
     if (result == NULL) return twsi_fail(context, TWS_BAD_ARGUMENT, "result is NULL");
+    if (context != NULL && context->reduce != NULL)
+        return twsi_fail(context, TWS_BAD_ARGUMENT,
+                         "context.reduce is set, tws_run holds all neurons in one process: it must "
+                         "be NULL");
     if (cases > TWS_ALL_CASES)
         return twsi_fail(context, TWS_BAD_ARGUMENT, "cases is %u, it must be at most %u", cases,
                          TWS_ALL_CASES);

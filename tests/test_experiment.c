@@ -6,6 +6,7 @@
 #include "twostep.h"
 #include "check.h"
 #include "failing.h"
+#include "ranks.h"
 #include <stdlib.h>
 
 enum { SEEDS = 16, VALUES = 40 };
@@ -309,6 +310,88 @@ static void by_hand(void) {
     }
 }
 
+/* Three processes with unequal blocks of rows measure what one process measures. */
+#ifdef TWSI_PTHREADS
+enum { SHARED_N = 140, SHARED_D = 90, SHARED_TOP = 5 };
+
+typedef struct block {
+    const tws_real *weights, *readout, *directions;
+    size_t count, top;
+    tws_spectrum spectrum;
+    tws_status status;
+} block;
+
+static void measure_block(rank *self, void *data) {
+    block *mine = (block *)data;
+    mine->status = tws_measure(&self->context, mine->weights, mine->count, SHARED_D, mine->readout, mine->directions, 1,
+                               mine->top, 1, &mine->spectrum);
+}
+
+static void shared_rows(void) {
+    static tws_real w[SHARED_N * SHARED_D], a[SHARED_N], b[SHARED_D];
+    static block blocks[3];
+    const size_t counts[3] = {4, 96, 40};
+    void *data[3];
+    tws_config config = tws_default_config();
+    tws_spectrum want;
+    ranks seen;
+    size_t first = 0, k;
+    int i, j, r;
+    config.neurons = SHARED_N;
+    config.inputs = SHARED_D;
+    CHECK(tws_make_weights(NULL, &config, 0, SHARED_N, w) == TWS_OK && tws_make_readout(NULL, &config, 0, SHARED_N, a) == TWS_OK);
+    CHECK(tws_make_directions(NULL, &config, b) == TWS_OK);
+    for (i = 0; i < SHARED_N; i++)
+        for (j = 0; j < SHARED_D; j++)
+            w[i * SHARED_D + j] = (tws_real)((i % 3 ? 1.0 : 1.5) * (double)w[i * SHARED_D + j] + 3 * (double)a[i] * (double)b[j]);
+    CHECK(tws_measure(NULL, w, SHARED_N, SHARED_D, a, b, 1, SHARED_TOP, 1, &want) == TWS_OK && want.outliers >= 1);
+    for (r = 0; r < 3; r++) {
+        blocks[r].weights = w + first * SHARED_D;
+        blocks[r].readout = a + first;
+        blocks[r].directions = b;
+        blocks[r].count = counts[r];
+        blocks[r].top = SHARED_TOP;
+        first += counts[r];
+        data[r] = &blocks[r];
+    }
+    seen = ranks_run(3, measure_block, data);
+    CHECK(seen.sums > 10 && seen.mismatched == 0 && seen.abandoned == 0);
+    for (r = 0; r < 3; r++) {
+        const tws_spectrum *got = &blocks[r].spectrum;
+        CHECK(blocks[r].status == TWS_OK && got->outliers == want.outliers);
+        CHECK_NEAR(got->edge, want.edge, 1e-6);
+        CHECK_NEAR(got->margin, want.margin, 1e-7);
+        for (k = 0; k < SHARED_TOP; k++) {
+            CHECK_NEAR(got->singular_values[k], want.singular_values[k], 2e-6);
+            CHECK_NEAR(got->alignments[k], want.alignments[k], 1e-4);
+            CHECK_NEAR(got->readout_alignments[k], want.readout_alignments[k], 1e-4);
+        }
+    }
+    blocks[1].top = 0; /* misuse on one rank: all return */
+    seen = ranks_run(3, measure_block, data);
+    CHECK(seen.abandoned == 0 && blocks[1].status == TWS_BAD_ARGUMENT && blocks[0].status == TWS_CALLBACK_FAILED);
+}
+
+static int never_called(void *user, double *values, size_t count) {
+    (void)values;
+    (void)count;
+    *(int *)user = 1;
+    return 0;
+}
+
+/* tws_run holds all neurons: a reduce would count them once per process. */
+static void run_refuses_to_share(void) {
+    static tws_result result;
+    tws_config config = tws_default_config();
+    tws_context context = tws_default_context();
+    int called = 0;
+    context.reduce = never_called;
+    context.reduce_user = &called;
+    CHECK(tws_run(&context, &config, 0, &result) == TWS_BAD_ARGUMENT && called == 0);
+    CHECK(strstr(context.message, "context.reduce is set") != NULL);
+}
+#endif
+
 /* Rows of two lengths: the bulk ends far beyond 1 + sqrt(N/d), and nothing in it is an outlier. */
 static void uneven_rows(void) {
     enum { ROWS = 400, COLUMNS = 300 };
@@ -372,6 +455,10 @@ static void refusals(void) {
 int main(void) {
     known_spike();
     uneven_rows();
+#ifdef TWSI_PTHREADS
+    shared_rows();
+    run_refuses_to_share();
+#endif
     by_hand();
     cases_agree();
     refusals();

@@ -4,6 +4,7 @@
 #include "twostep.h"
 #include "check.h"
 #include "failing.h"
+#include "ranks.h"
 #include <stdlib.h>
 
 enum { N = 37, D = 29, SAMPLES = 150 };
@@ -178,6 +179,23 @@ static void steps(void) {
     }
 }
 
+/* The noise of a batch is its own: labels with noise less labels without, over two batches. */
+static void noise_of_two_batches(const tws_config *config, const tws_real *directions) {
+    static tws_real x[SAMPLES * D], loud[SAMPLES], quiet[SAMPLES];
+    double noise[2][SAMPLES], product = 0;
+    tws_config noisy = *config, clean = *config;
+    size_t number, j;
+    noisy.noise = 1;
+    clean.noise = 0;
+    for (number = 0; number < 2; number++) {
+        CHECK(tws_make_batch(NULL, &noisy, directions, number, x, loud) == TWS_OK);
+        CHECK(tws_make_batch(NULL, &clean, directions, number, x, quiet) == TWS_OK);
+        for (j = 0; j < SAMPLES; j++) noise[number][j] = (double)loud[j] - (double)quiet[j];
+    }
+    for (j = 0; j < SAMPLES; j++) product += noise[0][j] * noise[1][j];
+    CHECK_NEAR(product / sqrt((double)SAMPLES), 0, 4.5);
+}
+
 static void data(void) {
     tws_config config = small_config();
     tws_real directions[3 * D], part[5 * D], readout[5], other_x[SAMPLES * D], other_y[SAMPLES];
@@ -209,6 +227,7 @@ static void data(void) {
         square += ((double)Y[j] - (double)other_y[j]) * ((double)Y[j] - (double)other_y[j]) / SAMPLES;
     }
     CHECK_NEAR(square, 0.09, 0.09 * 5 * sqrt(2.0 / SAMPLES)); /* noise 0.3 */
+    noise_of_two_batches(&config, directions);
     CHECK(tws_make_batch(NULL, &config, directions, 1, other_x, other_y) == TWS_OK);
     CHECK(memcmp(other_x, X, sizeof X) != 0);
     square = 0;
@@ -279,55 +298,108 @@ static void threads_and_blocks(void) {
     free(w);
 }
 
-/* Two processes, one after the other: each holds half of the neurons, the other half's outputs are
-   known; the sums must make the gradient of the whole. */
-typedef struct other_half {
-    const double *output;
-    size_t place;
-    int calls, fail;
-} other_half;
+/* ---- several processes ---- */
 
-static int add_other(void *user, double *values, size_t count) {
-    other_half *other = (other_half *)user;
-    size_t i;
-    if (other->fail) return 1;
-    for (i = 0; i < count; i++) values[i] += other->output[other->place + i];
-    other->place += count;
-    other->calls++;
-    return 0;
+#ifdef TWSI_PTHREADS
+enum { SHARES = 3 };
+static const size_t share_first[SHARES] = {0, 3, 24}, share_count[SHARES] = {3, 21, 13};
+
+typedef struct share {
+    tws_config config;
+    size_t first, count, budget;
+    tws_real weights[N * D], gradient[N * D], readout[N];
+    double output[SAMPLES], loss, eta;
+    int spoil; /* 0, or what is wrong on this rank */
+    failing memory;
+    tws_status forward, gradient_status, step;
+} share;
+
+static void use_share(rank *self, void *data) {
+    share *mine = (share *)data;
+    tws_network network = small_network(&mine->config);
+    tws_batch batch = small_batch();
+    self->context.memory_budget = mine->budget;
+    if (mine->spoil == 3) {
+        self->context.allocator.allocate = failing_allocate;
+        self->context.allocator.release = failing_release;
+        self->context.allocator.user = &mine->memory;
+    }
+    network.count = mine->count;
+    network.weights = mine->weights;
+    network.readout = mine->readout;
+    if (mine->spoil == 2) batch.inputs = NULL;
+    mine->forward = tws_forward(&self->context, &network, &batch, mine->output);
+    mine->gradient_status = tws_gradient(&self->context, &network, &batch, mine->gradient, &mine->loss);
+    mine->step = tws_step(&self->context, &network, &batch, mine->eta, mine->weights, NULL);
 }
 
+static void make_shares(share *shares, void **data, const tws_config *config) {
+    int r;
+    for (r = 0; r < SHARES; r++) {
+        memset(&shares[r], 0, sizeof shares[r]);
+        shares[r].config = *config;
+        shares[r].first = share_first[r];
+        shares[r].count = share_count[r];
+        shares[r].budget = r == 1 ? 1 : 0; /* ranks need not agree on it */
+        shares[r].eta = 2.5;
+        memcpy(shares[r].weights, W + share_first[r] * D, share_count[r] * D * sizeof *W);
+        memcpy(shares[r].readout, A + share_first[r], share_count[r] * sizeof *A);
+        data[r] = &shares[r];
+    }
+}
+
+/* Unequal shares give the gradient and the step of the whole. */
 static void distributed(void) {
+    static share shares[SHARES];
+    void *data[SHARES];
     tws_config config = small_config();
-    tws_network network, half;
+    tws_network network;
     const tws_batch batch = small_batch();
-    tws_context context = tws_default_context();
-    double output[SAMPLES];
-    static tws_real part[N * D];
-    other_half other;
-    int i;
+    double output[SAMPLES], loss;
+    ranks seen;
+    size_t i;
+    int r, spoil;
     config.output_scale = 1;
     make(&config, 0);
-    network = half = small_network(&config);
-    CHECK(tws_gradient(NULL, &network, &batch, G, NULL) == TWS_OK);
-    half.count = N - 20;
-    half.weights = W + 20 * D;
-    half.readout = A + 20;
-    CHECK(tws_forward(NULL, &half, &batch, output) == TWS_OK); /* s = 1: the plain sums */
-    half.count = 20;
-    half.weights = W;
-    half.readout = A;
-    other.output = output;
-    other.place = 0;
-    other.calls = other.fail = 0;
-    context.reduce = add_other;
-    context.reduce_user = &other;
-    CHECK(tws_gradient(&context, &half, &batch, part, NULL) == TWS_OK);
-    CHECK(other.calls > 0);
-    for (i = 0; i < 20 * D; i++) CHECK_NEAR((double)part[i], (double)G[i], is_double ? 1e-14 : 1e-7);
-    other.fail = 1;
-    CHECK(tws_gradient(&context, &half, &batch, part, NULL) == TWS_CALLBACK_FAILED);
+    network = small_network(&config);
+    make_shares(shares, data, &config);
+    CHECK(tws_forward(NULL, &network, &batch, output) == TWS_OK);
+    CHECK(tws_gradient(NULL, &network, &batch, G, &loss) == TWS_OK);
+    seen = ranks_run(SHARES, use_share, data);
+    CHECK(seen.sums > 5 && seen.mismatched == 0 && seen.abandoned == 0);
+    for (r = 0; r < SHARES; r++) {
+        const share *s = &shares[r];
+        CHECK(s->forward == TWS_OK && s->gradient_status == TWS_OK && s->step == TWS_OK);
+        CHECK_NEAR(s->loss, loss, (is_double ? 1e-13 : 1e-6) * loss);
+        for (i = 0; i < SAMPLES; i++) CHECK_NEAR(s->output[i], output[i], is_double ? 1e-13 : 2e-6);
+        for (i = 0; i < s->count * D; i++) {
+            const size_t k = s->first * D + i;
+            CHECK_NEAR((double)s->gradient[i], (double)G[k], is_double ? 1e-14 : 2e-7);
+            CHECK_NEAR((double)s->weights[i], (double)W[k] + 2.5 * (double)G[k], is_double ? 1e-14 : 6e-7);
+        }
+    }
+    /* one rank has NaN, a missing array, no memory, or overflows alone: all stop, none is left
+       waiting, no weights change */
+    for (spoil = 1; spoil <= 4; spoil++) {
+        for (i = 0; i < (spoil == 3 ? 12u : 1u); i++) {
+            config.output_scale = spoil == 4 ? 0 : 1;
+            make_shares(shares, data, &config);
+            shares[2].spoil = spoil;
+            shares[2].memory.fail_at = (long)i;
+            if (spoil == 1) shares[2].weights[5] = (tws_real)(HUGE_VAL - HUGE_VAL);
+            if (spoil == 4) shares[2].readout[3] = (tws_real)(is_double ? 1e308 : 3e38), shares[2].eta = is_double ? 1e10 : 2.5e3;
+            seen = ranks_run(SHARES, use_share, data);
+            CHECK(seen.mismatched == 0 && seen.abandoned == 0);
+            CHECK(shares[2].memory.out == 0);
+            CHECK((shares[0].step == TWS_OK) == (shares[2].step == TWS_OK));
+            CHECK((shares[0].gradient_status == TWS_OK) == (shares[1].gradient_status == TWS_OK));
+            if (spoil != 3) CHECK(shares[0].step == TWS_CALLBACK_FAILED && shares[1].step == TWS_CALLBACK_FAILED);
+            if (shares[0].step != TWS_OK)
+                CHECK(memcmp(shares[0].weights, W, share_count[0] * D * sizeof *W) == 0);
+        }
+    }
 }
+#endif
 
 static double not_a_number(void *user, double x) { return x * 0 + *(double *)user; }
 
@@ -479,7 +551,9 @@ int main(void) {
     steps();
     data();
     threads_and_blocks();
+#ifdef TWSI_PTHREADS
     distributed();
+#endif
     overflows();
     refusals();
     configurations();
