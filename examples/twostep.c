@@ -4,6 +4,10 @@
  *
  * prints what the weights of a two-layer network have learned after no, one and two steps of
  * gradient descent. `twostep help` lists the commands and options. */
+#if !defined(_WIN32)
+#define _XOPEN_SOURCE 700 /* open, fdopen, realpath: a result file is never torn */
+#define _DARWIN_C_SOURCE 1
+#endif
 #define TWOSTEP_IMPLEMENTATION
 #include "../twostep.h"
 
@@ -12,6 +16,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#if !defined(_WIN32)
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#endif
 
 enum { EXIT_FAILED = 1, EXIT_MISUSE = 2 };
 
@@ -75,10 +84,10 @@ static const option options[] = {
      "a number at least 0 and below 0.5", "exponent of step one, eta1 = scale1 N^A (0.3)"},
     {"--alpha2", OPTION_REAL, FIELD(config.alpha2), 0.0, 0.49999999999999994, MODEL_COMMANDS, "A",
      "a number at least 0 and below 0.5", "exponent of step two (0.4)"},
-    {"--scale1", OPTION_REAL, FIELD(config.scale1), 2.3e-308, 1e6, MODEL_COMMANDS, "C",
-     "a number above 0 and at most 1e6", "factor of step one (1)"},
-    {"--scale2", OPTION_REAL, FIELD(config.scale2), 2.3e-308, 1e6, MODEL_COMMANDS, "C",
-     "a number above 0 and at most 1e6", "factor of step two (1)"},
+    {"--scale1", OPTION_REAL, FIELD(config.scale1), 1e-300, 1e6, MODEL_COMMANDS, "C",
+     "a number from 1e-300 to 1e6", "factor of step one (1)"},
+    {"--scale2", OPTION_REAL, FIELD(config.scale2), 1e-300, 1e6, MODEL_COMMANDS, "C",
+     "a number from 1e-300 to 1e6", "factor of step two (1)"},
     {"--activation", OPTION_NAME, FIELD(activation), 0, 0, MODEL_COMMANDS, "NAME",
      "tanh, shifted-tanh, erf, sigmoid, shifted-sigmoid, softplus, gelu, silu, relu, sine, cubic "
      "or hermite:c0,c1,... (1 to 9 numbers, not all 0 beyond c0)",
@@ -311,6 +320,7 @@ static int finish_settings(settings *s) {
     first = strcspn(message, " :");
     for (c = message; c < message + first; c++)
         if (*c == '_') *c = '-';
+    /* "target directions is 3" is about --target */
     return misuse("--%s%s%s", message, "", "");
 }
 
@@ -453,10 +463,16 @@ static void json_measured(FILE *f, const tws_result *r, int which) {
     fprintf(f, ", \"captured\": %.9g, \"loss\": %.9g }", m->captured, r->loss[which]);
 }
 
+/* 1 + floor(alpha2 / (1/2 - alpha1)), also where the theory gives no numbers. */
+static double limit_count(const settings *s, const outcome *o) {
+    const double ratio = s->config.alpha2 / (0.5 - s->config.alpha1);
+    return o->predicted ? (double)o->limit.orders : 1.0 + floor(ratio * (1.0 + 1e-12) + 1e-12);
+}
+
 static void json_limit(FILE *f, const settings *s, const outcome *o) {
     const tws_limit *l = &o->limit;
     size_t i;
-    fprintf(f, ",\n  \"limit\": { \"outliers\": %lu, \"orders\": [", (unsigned long)l->orders);
+    fprintf(f, ",\n  \"limit\": { \"outliers\": %.0f, \"orders\": [", limit_count(s, o));
     for (i = 0; i < l->listed; i++)
         fprintf(f, "%s\n    { \"k\": %d, \"exponent\": %.9g, \"leading_strength\": %.9g, \"sees_target_fresh\": %s, "
                    "\"sees_target_reuse\": %s }",
@@ -468,7 +484,6 @@ static void json_limit(FILE *f, const settings *s, const outcome *o) {
         json_text(f, o->warnings.text[i]);
     }
     fputc(']', f);
-    (void)s;
 }
 
 static void json_cases(FILE *f, const settings *s, const outcome *o) {
@@ -478,7 +493,8 @@ static void json_cases(FILE *f, const settings *s, const outcome *o) {
         const tws_prediction *p = prediction_of(o, which);
         fprintf(f, "%s\n    { \"name\": \"%s\",\n      \"predicted\": ", which ? "," : "", case_name[which]);
         if (p != NULL) json_prediction(f, p);
-        else json_initial(f, s);
+        else if (which == TWS_INITIAL) json_initial(f, s);
+        else fputs("null", f);
         fputs(",\n      \"measured\": ", f);
         json_measured(f, &o->measured, which);
         fputs(" }", f);
@@ -489,10 +505,13 @@ static void json_cases(FILE *f, const settings *s, const outcome *o) {
 static void json_steps(FILE *f, const settings *s, const outcome *o) {
     const char *separator = "\n    ";
     int which;
-    fputs(",\n  \"predicted\": [\n    ", f);
-    json_prediction(f, &o->step1);
-    fputs(",\n    ", f);
-    json_prediction(f, s->config.batches == TWS_FRESH ? &o->fresh : &o->reuse);
+    fputs(",\n  \"predicted\": [", f);
+    if (o->predicted) {
+        fputs("\n    ", f);
+        json_prediction(f, &o->step1);
+        fputs(",\n    ", f);
+        json_prediction(f, s->config.batches == TWS_FRESH ? &o->fresh : &o->reuse);
+    }
     fputs(" ]", f);
     if (s->command == COMMAND_THEORY) return;
     fputs(",\n  \"measured\": [", f);
@@ -528,48 +547,108 @@ static int file_failed(const char *what, const char *name) {
     return EXIT_FAILED;
 }
 
-/* The name under which a file is written until it is whole. */
-static char *partial_name(const char *name) {
-    char *partial = (char *)malloc(strlen(name) + 9);
-    if (partial != NULL) sprintf(partial, "%s.partial", name);
-    return partial;
+/* A file on its way: written beside its place under an unused name and renamed when whole. What is
+   there already and is no plain file (a device, a pipe) is written to directly, and a link keeps
+   pointing to its file. */
+typedef struct result_file {
+    const char *name;
+    char *place, *partial; /* where it will stand, and meanwhile; NULL when written directly */
+    FILE *stream;
+} result_file;
+
+static char *copy_text(const char *text, size_t room) {
+    char *copy = (char *)malloc(strlen(text) + room + 1);
+    if (copy != NULL) strcpy(copy, text);
+    return copy;
 }
 
-/* Tries the file before the work, so that a wrong name does not cost the run. */
-static int probe_file(const char *name) {
-    char *partial = partial_name(name);
-    FILE *f;
-    errno = 0;
-    f = partial != NULL ? fopen(partial, "w") : NULL;
-    if (f == NULL) {
-        free(partial);
-        return file_failed("write", name);
-    }
-    fclose(f);
-    remove(partial);
-    free(partial);
-    return 0;
-}
-
-static int write_json(const settings *s, const outcome *o) {
-    const int to_stdout = strcmp(s->json, "-") == 0;
-    char *partial = to_stdout ? NULL : partial_name(s->json);
-    FILE *f = to_stdout ? stdout : partial != NULL ? fopen(partial, "w") : NULL;
-    int bad = f == NULL;
-    errno = 0;
-    if (f != NULL) {
-        json_report(f, s, o);
-        bad = ferror(f) != 0;
-        bad |= (to_stdout ? fflush(f) : fclose(f)) != 0;
-    }
-#ifdef _WIN32
-    if (!bad && !to_stdout) remove(s->json);
+/* Opens the first unused NAME.partialK; NULL with errno set. */
+static FILE *open_partial(result_file *file) {
+    int k;
+    for (k = 0; k < 100; k++) {
+        sprintf(file->partial, "%s.partial%d", file->place, k);
+#if defined(_WIN32)
+        FILE *taken = fopen(file->partial, "rb");
+        if (taken == NULL) return fopen(file->partial, "w");
+        fclose(taken);
+#else
+        const int descriptor = open(file->partial, O_WRONLY | O_CREAT | O_EXCL, 0666);
+        if (descriptor >= 0) return fdopen(descriptor, "w");
+        if (errno != EEXIST) return NULL;
 #endif
-    if (!bad && !to_stdout) bad = rename(partial, s->json) != 0;
-    if (bad) file_failed("write", to_stdout ? "standard output" : s->json);
-    if (bad && partial != NULL) remove(partial);
-    free(partial);
-    return bad ? EXIT_FAILED : 0;
+    }
+    return NULL;
+}
+
+/* 1 when name is there and is neither a plain file nor missing: to be written directly. A folder
+   is an error. */
+static int is_special(const char *name, int *is_folder) {
+    *is_folder = 0;
+#if !defined(_WIN32)
+    {
+        struct stat about;
+        if (stat(name, &about) != 0) return 0;
+        *is_folder = S_ISDIR(about.st_mode) ? 1 : 0;
+        return !S_ISREG(about.st_mode);
+    }
+#else
+    (void)name;
+    return 0;
+#endif
+}
+
+static int open_result(result_file *file, const char *name) {
+    int is_folder;
+    memset(file, 0, sizeof *file);
+    file->name = name;
+    errno = 0;
+    if (strcmp(name, "-") == 0) {
+        file->stream = stdout;
+        file->name = "standard output";
+    } else if (is_special(name, &is_folder)) {
+        if (is_folder) errno = EISDIR;
+        else file->stream = fopen(name, "w");
+    } else {
+#if !defined(_WIN32)
+        file->place = realpath(name, NULL);
+#endif
+        if (file->place == NULL) file->place = copy_text(name, 0);
+        file->partial = file->place != NULL ? copy_text(file->place, 16) : NULL;
+        errno = 0;
+        if (file->partial != NULL) file->stream = open_partial(file);
+        if (file->stream == NULL) {
+            free(file->partial);
+            free(file->place);
+            file->partial = file->place = NULL;
+        }
+    }
+    return file->stream != NULL ? 0 : file_failed("write", name);
+}
+
+/* Keeps the file, or drops it when keep is 0 or something went wrong on the way. */
+static int close_result(result_file *file, int keep) {
+    int bad;
+    if (file->stream == NULL) return 0;
+    errno = 0;
+    bad = ferror(file->stream) != 0;
+    bad |= (file->stream == stdout ? fflush(stdout) : fclose(file->stream)) != 0;
+    if (file->partial != NULL) {
+#ifdef _WIN32
+        if (keep && !bad) remove(file->place);
+#endif
+        if (keep && !bad) bad = rename(file->partial, file->place) != 0;
+        if (bad || !keep) {
+            const int why = errno;
+            remove(file->partial);
+            errno = why;
+        }
+    }
+    if (bad && keep) file_failed("write", file->name);
+    free(file->partial);
+    free(file->place);
+    file->stream = NULL;
+    file->partial = file->place = NULL;
+    return bad && keep ? EXIT_FAILED : 0;
 }
 
 /* ---- tables ---- */
@@ -635,11 +714,10 @@ static void print_tables(const settings *s, const outcome *o) {
     }
 }
 
-static void print_limit(const outcome *o) {
+static void print_limit(const settings *s, const outcome *o) {
     const tws_limit *l = &o->limit;
     size_t i;
-    printf("\nin the limit of large N: 1 + floor(alpha2 / (1/2 - alpha1)) = %lu learned directions\n",
-           (unsigned long)l->orders);
+    printf("\nin the limit of large N: 1 + floor(alpha2 / (1/2 - alpha1)) = %.0f learned directions\n", limit_count(s, o));
     for (i = 0; i < l->listed && i < 4; i++)
         printf("  order %d grows like N^%-6.3g strength %-10.4g sees the target on a fresh batch: %s, reused: %s\n",
                l->order[i].k, l->order[i].exponent, l->order[i].leading_strength,
@@ -665,35 +743,50 @@ static void print_verdict(const settings *s, const outcome *o) {
 /* The theory knows one cause of a higher edge that the rows do not show. */
 static void raise_edges(outcome *o) {
     int which;
-    for (which = TWS_ONE_STEP; which < (int)TWS_CASE_COUNT; which++)
+    for (which = TWS_ONE_STEP; o->predicted && which < (int)TWS_CASE_COUNT; which++)
         if (o->measured.measured[which]) tws_count_outliers(&o->measured.spectrum[which], prediction_of(o, which)->edge);
 }
 
-static int work(settings *s) {
+static int explain(const settings *s, tws_status status) {
+    fprintf(stderr, "twostep: %s\n", s->context.message[0] != '\0' ? s->context.message : tws_status_text(status));
+    return status == TWS_BAD_ARGUMENT ? EXIT_MISUSE : EXIT_FAILED;
+}
+
+/* Theory and, but for `twostep theory`, the experiment. What only the theory cannot do is a note:
+   the experiment is run all the same. */
+static int compute(settings *s, outcome *o) {
     const unsigned cases = s->command == COMMAND_COMPARE ? TWS_ALL_CASES : 0;
-    tws_status status = TWS_OK, run_status = TWS_OK;
-    static outcome o; /* about 10 KB, too much for a small stack */
-    int result = 0;
-    if (s->json != NULL && strcmp(s->json, "-") != 0 && probe_file(s->json) != 0) return EXIT_FAILED;
-    status = predict(s, &o);
-    if (status == TWS_OK && s->command != COMMAND_THEORY) {
-        run_status = tws_run(&s->context, &s->config, cases, &o.measured);
-        if (run_status != TWS_NOT_CONVERGED) status = run_status;
-        raise_edges(&o);
-    }
+    tws_status status = predict(s, o);
+    if (status != TWS_OK && (s->command == COMMAND_THEORY || status == TWS_OUT_OF_MEMORY)) return explain(s, status);
     if (status != TWS_OK) {
-        fprintf(stderr, "twostep: %s\n", s->context.message[0] != '\0' ? s->context.message : tws_status_text(status));
-        return status == TWS_BAD_ARGUMENT ? EXIT_MISUSE : EXIT_FAILED;
+        o->warnings.count = 1;
+        snprintf(o->warnings.text[0], sizeof o->warnings.text[0], "no prediction: %.180s", s->context.message);
     }
-    if (run_status == TWS_NOT_CONVERGED)
+    if (s->command == COMMAND_THEORY) return 0;
+    status = tws_run(&s->context, &s->config, cases, &o->measured);
+    if (status == TWS_NOT_CONVERGED)
         fprintf(stderr, "twostep: %s; the residuals in the JSON tell which\n", s->context.message);
-    if (s->json != NULL) result = write_json(s, &o);
-    if (!s->quiet && (s->json == NULL || strcmp(s->json, "-") != 0)) {
+    else if (status != TWS_OK)
+        return explain(s, status);
+    raise_edges(o);
+    return 0;
+}
+
+static int work(settings *s) {
+    static outcome o; /* about 10 KB, too much for a small stack */
+    result_file json;
+    int result;
+    memset(&json, 0, sizeof json);
+    /* opened before the work, so that a wrong name does not cost the run */
+    if (s->json != NULL && open_result(&json, s->json) != 0) return EXIT_FAILED;
+    result = compute(s, &o);
+    if (result == 0 && json.stream != NULL) json_report(json.stream, s, &o);
+    if (json.stream != NULL && close_result(&json, result == 0) != 0) result = EXIT_FAILED;
+    if (result == 0 && !s->quiet && (s->json == NULL || strcmp(s->json, "-") != 0)) {
         print_tables(s, &o);
-        print_limit(&o);
+        print_limit(s, &o);
         if (s->command != COMMAND_THEORY) print_verdict(s, &o);
     }
-    if (fflush(stdout) != 0 || ferror(stdout)) return file_failed("write", "standard output");
     return result;
 }
 
@@ -733,7 +826,7 @@ static int print_help(const char *topic) {
     return unknown("command", topic, 0);
 }
 
-int main(int count, char **arguments) {
+static int run_command(int count, char **arguments) {
     static settings s;
     command_id id = COMMAND_MAIN;
     int first = 1, status;
@@ -757,4 +850,11 @@ int main(int count, char **arguments) {
     status = parse_options(&s, count - first, arguments + first);
     if (status == 0) status = finish_settings(&s);
     return status != 0 ? status : work(&s);
+}
+
+int main(int count, char **arguments) {
+    const int status = run_command(count, arguments);
+    errno = 0;
+    if ((fflush(stdout) != 0 || ferror(stdout)) && status == 0) return file_failed("write", "standard output");
+    return status;
 }

@@ -29,7 +29,7 @@ refuse() {
     elif [ "$lines" -ne 1 ]; then no "twostep $*: $lines lines on standard error"; cat err
     elif ! grep -q -e "$refuse_word" err; then no "twostep $*: no '$refuse_word' in: $(cat err)"
     elif [ -s out ]; then no "twostep $*: printed to standard output"
-    elif [ -e out.json ] || [ -e out.json.partial ]; then no "twostep $*: left a file"; rm -f out.json*
+    elif [ -e out.json ] || ls out.json.partial* >/dev/null 2>&1; then no "twostep $*: left a file"; rm -f out.json*
     else ok
     fi
 }
@@ -58,7 +58,8 @@ refuse 2 "alpha1 is '0.5', it must be a number at least 0 and below 0.5" run --a
 refuse 2 "alpha1 is '-0.1'" run --alpha1 -0.1
 refuse 2 "alpha2 is '0.6'" run --alpha2=0.6
 refuse 2 "alpha2 is 'nan'" run --alpha2 nan
-refuse 2 "scale1 is '0', it must be a number above 0" run --scale1 0
+refuse 2 "scale1 is '0', it must be a number from 1e-300 to 1e6" run --scale1 0
+refuse 2 "scale1 is '1e-310'" run --scale1 1e-310
 refuse 2 "scale1 is '1e9'" run --scale1 1e9
 refuse 2 "scale2 is '-1'" run --scale2 -1
 refuse 2 "scale2 is 'inf'" run --scale2 inf
@@ -83,7 +84,7 @@ refuse 2 "seed is ''" run --seed=
 refuse 2 "top is '0'" run --top 0
 refuse 2 "top is '65'" run --top 65
 refuse 2 "top is 10, it must be from 1 to min(64, neurons, inputs) = 8" run --neurons 8
-refuse 2 "target: it has 3 directions\|target.*directions" run --target product3 --inputs 2 --neurons 2 --samples 5 --top 1
+refuse 2 "^twostep: --target directions is 3, it must be from 1 to inputs" run --target product3 --inputs 2 --neurons 2 --samples 5 --top 1
 refuse 2 "threads is '-1'" run --threads -1
 refuse 2 "threads is '65'" run --threads 65
 refuse 2 "kernel is 'sse9'" run --kernel sse9
@@ -97,13 +98,35 @@ refuse 1 "no memory for the weights" run --neurons 1e6 --inputs 1e6 --samples 1e
 [ $got -eq 2 ] && grep -q 'json needs a value' err; check $? "an option without its value: $got $(cat err)"
 ./twostep run $small --quiet --json no/such/folder/x.json >out 2>err; got=$?
 [ $got -eq 1 ] && grep -q "cannot write 'no/such/folder/x.json'" err; check $? "unwritable file: $got $(cat err)"
-mkdir folder; ./twostep run $small --quiet --json folder >out 2>err; got=$?
+mkdir folder
+for name in folder folder/; do
+    # noticed before the work, which would fail for another reason
+    ./twostep run --neurons 1e6 --inputs 1e6 --samples 1e6 --quiet --json $name >out 2>err; got=$?
+    [ $got -eq 1 ] && grep -q "cannot write '$name'" err; check $? "a folder in the file's place: $got $(cat err)"
+done
+ln -s real.json link.json; echo old >real.json; echo mine >link.json.partial0
+./twostep run $small --quiet --json link.json && [ -L link.json ] && grep -q '"command"' real.json; check $? "a link is replaced, or its file left stale"
+[ "$(cat link.json.partial0)" = mine ]; check $? "another file was taken for our own"
+if mkfifo pipe.json 2>/dev/null; then
+    cat pipe.json >piped & ./twostep run $small --quiet --json pipe.json; got=$?; wait
+    [ $got -eq 0 ] && [ -p pipe.json ] && grep -q '"command"' piped; check $? "a pipe is written to, not replaced"
+fi
+if mknod null.json c 1 3 2>/dev/null; then
+    ./twostep run $small --quiet --json null.json && [ -c null.json ]; check $? "a device is written to, not replaced"
+fi
+echo before >kept.json; ./twostep run --neurons 1e6 --inputs 1e6 --samples 1e6 --quiet --json kept.json 2>err
+[ "$(cat kept.json)" = before ]; check $? "a failed run leaves the old file"
+ls *.partial[1-9]* >/dev/null 2>&1; [ $? -ne 0 ]; check $? "partial files are left"
 [ $got -eq 1 ] && [ ! -e folder.partial ] && [ -d folder ]; check $? "a folder in the file's place: $got $(cat err)"
 if [ -w /dev/full ]; then
     ./twostep run $small >/dev/full 2>err; got=$?
     [ $got -eq 1 ] && grep -q "cannot write 'standard output'" err; check $? "full disk: $got $(cat err)"
     ./twostep run $small --json - >/dev/full 2>err; got=$?
     [ $got -eq 1 ]; check $? "full disk, JSON: $got $(cat err)"
+    ./twostep --help >/dev/full 2>err; got=$?
+    [ $got -eq 1 ]; check $? "full disk, help: $got"
+    ./twostep --version >/dev/full 2>err; got=$?
+    [ $got -eq 1 ]; check $? "full disk, version: $got"
 fi
 
 # ---- what it says of itself ----
@@ -126,7 +149,7 @@ done <names
 # ---- what it prints ----
 
 ./twostep run $small --json a.json >out 2>err; check $? "run: $(cat err)"
-[ -s out ] && [ ! -s err ] && [ ! -e a.json.partial ]; check $? "run prints a table, no error"
+[ -s out ] && [ ! -s err ] && [ ! -e a.json.partial0 ]; check $? "run prints a table, no error"
 grep -q 'bulk edge' out; check $? "table"
 ./twostep run $small --json - >b.json; check $? "run --json -"
 ./twostep run $small --quiet --json c.json >out; [ ! -s out ]; check $? "--quiet is quiet"
@@ -141,6 +164,9 @@ for threads in 1 2 3 7; do
     done
 done
 grep -c '"threads": 7' t.json >/dev/null; check $? "threads in JSON"
+# what only the theory cannot do is a note; the experiment is run
+./twostep run $small --target hermite:1e20 --output-scale correlation --scale1 1e-15 --scale2 1e-15 --json n.json >out 2>err; got=$?
+[ $got -eq 0 ] && grep -q 'note: no prediction' out && grep -q '"predicted": \[ \]' n.json; check $? "run where the theory refuses: $got $(cat err)"
 ./twostep run $small --seed 1 --quiet --json a.json; ./twostep run $small --seed 2 --quiet --json b.json
 timeless a.json >a; timeless b.json >b; cmp -s a b; [ $? -eq 1 ]; check $? "two seeds give the same numbers"
 ./twostep theory --neurons 1e12 --inputs 1e12 --samples 2e12 --json - >out 2>err; check $? "theory at 1e12: $(cat err)"
