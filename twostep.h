@@ -665,8 +665,8 @@ TWS_API tws_status tws_make_batch(tws_context *context, const tws_config *config
  * Errors: TWS_BAD_ARGUMENT, TWS_TOO_LARGE, TWS_OUT_OF_MEMORY, TWS_NOT_FINITE (names the array),
  * TWS_UNAVAILABLE, TWS_CALLBACK_FAILED (reduce, or another process failed: with reduce all
  * processes return together); output is then undefined. Memory: one block of count x samples
- * within context->memory_budget, with reduce count x 512. Threads: context, same bits for any number. Determinism: D1.
- * Cost: 2 count d n operations.
+ * within context->memory_budget, with reduce count x 512. Threads: context, same bits for any
+ * number. Determinism: D1. Cost: 2 count d n operations.
  */
 TWS_API tws_status tws_forward(tws_context *context, const tws_network *network,
                                const tws_batch *batch, double *output);
