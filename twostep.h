@@ -4555,13 +4555,7 @@ TWSI_FN void twsi_svd_segment(void *data, size_t index, size_t worker) {
 
 /* Sums over the processes that share the matrix. */
 TWSI_FN tws_status twsi_svd_reduce(twsi_svd *svd, double *values, size_t count) {
-    tws_context *context = svd->context;
-    int code;
-    if (context == NULL || context->reduce == NULL) return TWS_OK;
-    code = context->reduce(context->reduce_user, values, count);
-    if (code != 0)
-        return twsi_fail(context, TWS_CALLBACK_FAILED, "context.reduce failed with code %d", code);
-    return TWS_OK;
+    return twsi_reduce(svd->context, values, count, "products of the matrix");
 }
 
 TWSI_FN int twsi_all_finite(const double *x, size_t count) {
@@ -6025,7 +6019,6 @@ TWSI_FN void twsi_sweep_task(void *data, size_t index, size_t worker) {
 /* Pre-activations, outputs and slopes of samples start .. start + samples - 1. */
 TWSI_FN tws_status twsi_step_block(twsi_step *step, size_t start, size_t samples) {
     const tws_network *network = step->network;
-    const tws_context *context = step->team->context;
     size_t j;
     step->start = start;
     step->samples = samples;
@@ -6034,11 +6027,11 @@ TWSI_FN tws_status twsi_step_block(twsi_step *step, size_t start, size_t samples
                    step->batch->inputs + start * network->inputs, network->inputs, 0, step->h,
                    samples);
     twsi_run(step->team, twsi_ceil_div(samples, TWSI_SWEEP_COLUMNS), twsi_sweep_task, step);
-    if (context != NULL && context->reduce != NULL && network->output_scale > 0.0 &&
-        context->reduce(context->reduce_user, step->output, samples) != 0)
-        return twsi_fail(step->team->context, TWS_CALLBACK_FAILED,
-                         "context.reduce failed on the outputs of %lu samples",
-                         (unsigned long)samples);
+    if (network->output_scale > 0.0) {
+        const tws_status status =
+            twsi_reduce(step->team->context, step->output, samples, "outputs of the network");
+        if (status != TWS_OK) return status;
+    }
     for (j = 0; j < samples; j++) {
         step->output[j] *= network->output_scale;
         if (!(step->output[j] - step->output[j] <= 0.0))
@@ -9290,7 +9283,8 @@ TWS_API tws_status tws_surrogate(tws_context *context, const tws_theory_input *i
         !twsi_load_doubles(readout, atoms.A, N) || !twsi_reals_finite(directions, p * d) ||
         !twsi_reals_finite(X1, n * d) || !twsi_reals_finite(X2, n * d)) {
         status = twsi_fail(context, TWS_NOT_FINITE,
-                           "X1, y1, X2, y2, readout or directions contains NaN or infinity");
+                           "X1, y1, X2, y2, readout or directions contains NaN, infinity or a "
+                           "number above 1e30");
         twsi_pool_close(&pool);
         return status;
     }
@@ -9378,7 +9372,8 @@ TWSI_FN void twsi_warn_orders(tws_warnings *warnings, const tws_theory_input *in
                       missing, strchr(missing, ',') != NULL ? "" : "es",
                       (unsigned long)limit->orders);
         if (weak[0] != 0)
-            twsi_warn(warnings, "order%s of the limit, too weak to be resolved, counts as 0", weak);
+            twsi_warn(warnings, "order%s of the limit, too weak to be resolved, count%s as 0", weak,
+                      strchr(weak, ',') != NULL ? "" : "s");
     }
     if (sees == 0 && other == 0)
         twsi_warn(warnings, "no order of the limit sees the target under either batch mode: it "

@@ -365,38 +365,49 @@ static const tws_prediction *prediction_of(const outcome *o, int which) {
     return which == TWS_ONE_STEP ? &o->step1 : which == TWS_TWO_STEPS_FRESH ? &o->fresh : &o->reuse;
 }
 
-/* Adds the sentences of one batch mode that the other has not said. */
-static void merge_warnings(tws_warnings *all, const tws_warnings *more) {
-    size_t i, k;
-    for (i = 0; i < more->count; i++) {
-        for (k = 0; k < all->count; k++)
-            if (strcmp(all->text[k], more->text[i]) == 0) break;
-        if (k == all->count && k < TWS_MAX_WARNINGS) memcpy(all->text[all->count++], more->text[i], sizeof all->text[0]);
+static int is_said(const tws_warnings *w, const char *sentence) {
+    size_t k;
+    for (k = 0; k < w->count; k++)
+        if (strcmp(w->text[k], sentence) == 0) return 1;
+    return 0;
+}
+
+/* Adds the sentences that are new, with the batch mode in front where the other mode does not say
+   the same; other may be NULL. */
+static void add_warnings(tws_warnings *all, const tws_warnings *some, const tws_warnings *other, const char *mode) {
+    size_t i;
+    for (i = 0; i < some->count && all->count < TWS_MAX_WARNINGS; i++) {
+        const int common = other == NULL || is_said(other, some->text[i]);
+        if (!is_said(all, some->text[i]))
+            snprintf(all->text[all->count++], sizeof all->text[0], "%s%.180s", common ? "" : mode, some->text[i]);
     }
 }
 
-static tws_status predict_mode(settings *s, outcome *o, tws_theory_input *input, tws_batches batches) {
+static tws_status predict_mode(settings *s, outcome *o, tws_theory_input *input, tws_batches batches,
+                               tws_warnings *warnings) {
     tws_prediction *step2 = batches == TWS_FRESH ? &o->fresh : &o->reuse;
-    tws_warnings warnings;
     tws_status status;
     input->batches = batches;
     status = tws_limit_theory(&s->context, input, &o->limit);
     if (status == TWS_OK) status = tws_predict(&s->context, input, &o->step1, step2);
-    if (status == TWS_OK) status = tws_theory_warnings(&s->context, input, &o->limit, step2, &warnings);
-    if (status == TWS_OK) merge_warnings(&o->warnings, &warnings);
+    if (status == TWS_OK) status = tws_theory_warnings(&s->context, input, &o->limit, step2, warnings);
     return status;
 }
 
 /* Theory for the wanted batch mode or for both. */
 static tws_status predict(settings *s, outcome *o) {
+    static tws_warnings fresh, reuse;
     tws_theory_input input = tws_theory_from_config(&s->config);
     const int both = s->command == COMMAND_COMPARE;
     tws_status status = TWS_OK;
     input.neurons = s->neurons;
     input.inputs = s->inputs;
     input.samples = s->samples;
-    if (both || s->config.batches == TWS_FRESH) status = predict_mode(s, o, &input, TWS_FRESH);
-    if (status == TWS_OK && (both || s->config.batches == TWS_REUSE)) status = predict_mode(s, o, &input, TWS_REUSE);
+    if (both || s->config.batches == TWS_FRESH) status = predict_mode(s, o, &input, TWS_FRESH, &fresh);
+    if (status == TWS_OK && (both || s->config.batches == TWS_REUSE))
+        status = predict_mode(s, o, &input, TWS_REUSE, &reuse);
+    add_warnings(&o->warnings, &fresh, both ? &reuse : NULL, "fresh batch: ");
+    add_warnings(&o->warnings, &reuse, both ? &fresh : NULL, "reused batch: ");
     o->predicted = status == TWS_OK;
     return status;
 }
