@@ -29,7 +29,7 @@
  *   @@API-RANDOM       reproducible random numbers
  *   @@API-FUNCTIONS    activations and targets
  *   @@API-GEMM         matrix product
- *   @@API-SVD          leading singular triplets, and all singular values
+ *   @@API-SVD          leading singular triplets, also of several matrices; all values
  *   @@API-NETWORK      configuration, network, batches
  *   @@API-STEPS        forward pass, loss, gradient, step
  *   @@API-SPECTRUM     what a weight matrix has learned
@@ -552,6 +552,31 @@ TWS_API tws_status tws_svd_operator(tws_context *context, const tws_svd_options 
                                     tws_operator apply, void *user, size_t rows, size_t columns,
                                     double *values, double *left, double *right,
                                     double *residuals, tws_svd_result *result);
+
+/*
+ * The same for count matrices that differ by one number, M_j = A + factors[j] B, all in the same
+ * passes over A and B: a phase diagram costs little more than one of its points. Factors are
+ * rounded to tws_real first, and M_j is the matrix of the sums rounded to tws_real.
+ *
+ *   options     NULL or as in tws_svd, for every j; passes are counted for each j by itself
+ *   a, b        rows x columns, row i at a + i lda and b + i ldb; read only
+ *   factors     count finite numbers
+ *   stop_below  count levels in place of options->stop_below, or NULL
+ *   values      count x top, those of M_j in row j
+ *   left        count x top x rows, u_k of M_j at left + (j top + k) rows, or NULL
+ *   right       count x top x columns, v_k of M_j at right + (j top + k) columns, or NULL
+ *   residuals   count x top, relative to the largest value of M_j, or NULL
+ *   results     count entries, or NULL
+ *
+ * The triplets of M_j are what tws_svd finds, and do not depend on the other factors. Everything
+ * not said here (accuracy, reduce, errors, threads) is as in tws_svd; TWS_NOT_CONVERGED when one
+ * of the matrices has not converged, and results says which.
+ */
+TWS_API tws_status tws_svd_pencil(tws_context *context, const tws_svd_options *options,
+                                  const tws_real *a, size_t lda, const tws_real *b, size_t ldb,
+                                  size_t rows, size_t columns, const double *factors, size_t count,
+                                  const double *stop_below, double *values, double *left,
+                                  double *right, double *residuals, tws_svd_result *results);
 
 /*
  * All min(rows, columns) singular values, decreasing, to about 1e-14 s_1, zeros included:
@@ -5291,6 +5316,79 @@ TWS_API tws_status tws_svd_operator(tws_context *context, const tws_svd_options 
                                               "apply is NULL; it must multiply by the matrix");
     return twsi_svd_start(context, options, NULL, 0, apply, user, rows, columns, values, left,
                           right, residuals, result, status);
+}
+
+/* ---- several matrices at once ---- */
+
+TWSI_FN tws_status twsi_pencil_check(tws_context *context, const tws_real *a, size_t lda,
+                                     const tws_real *b, size_t ldb, size_t rows, size_t columns,
+                                     const double *factors, size_t count,
+                                     const double *stop_below) {
+    size_t j, entries;
+    if (a == NULL || b == NULL || factors == NULL)
+        return twsi_fail(context, TWS_BAD_ARGUMENT, "%s is NULL",
+                         a == NULL ? "a" : b == NULL ? "b" : "factors");
+    if (count == 0)
+        return twsi_fail(context, TWS_BAD_ARGUMENT, "count is 0, must be at least 1");
+    if (lda < columns || ldb < columns)
+        return twsi_fail(context, TWS_BAD_ARGUMENT, "%s is %lu, must be at least columns = %lu",
+                         lda < columns ? "lda" : "ldb",
+                         (unsigned long)(lda < columns ? lda : ldb), (unsigned long)columns);
+    if (!twsi_multiply(rows, twsi_max(lda, ldb), &entries))
+        return twsi_fail(context, TWS_TOO_LARGE, "a matrix of %lu x %lu does not fit in memory",
+                         (unsigned long)rows, (unsigned long)columns);
+    for (j = 0; j < count; j++) {
+        if (!(fabs((double)(tws_real)factors[j]) <= DBL_MAX))
+            return twsi_fail(context, TWS_BAD_ARGUMENT,
+                             "factors[%lu] is %g, must be a finite number", (unsigned long)j,
+                             factors[j]);
+        if (stop_below != NULL && !(stop_below[j] >= 0.0 && stop_below[j] <= DBL_MAX))
+            return twsi_fail(context, TWS_BAD_ARGUMENT,
+                             "stop_below[%lu] is %g, must be finite and not negative",
+                             (unsigned long)j, stop_below[j]);
+    }
+    return TWS_OK;
+}
+
+TWS_API tws_status tws_svd_pencil(tws_context *context, const tws_svd_options *options,
+                                  const tws_real *a, size_t lda, const tws_real *b, size_t ldb,
+                                  size_t rows, size_t columns, const double *factors, size_t count,
+                                  const double *stop_below, double *values, double *left,
+                                  double *right, double *residuals, tws_svd_result *results) {
+    tws_status status =
+        twsi_pencil_check(context, a, lda, b, ldb, rows, columns, factors, count, stop_below);
+    tws_svd_options own = options != NULL
+                              ? *options
+                              : tws_default_svd_options(twsi_min(10, twsi_min(rows, columns)));
+    tws_status worst = TWS_OK;
+    tws_real *m = NULL;
+    twsi_pool pool;
+    size_t i, j, k;
+    twsi_pool_open(&pool, context);
+    if (status == TWS_OK) {
+        m = (tws_real *)twsi_take(&pool, rows, columns * sizeof *m);
+        if (pool.status != TWS_OK)
+            status = twsi_fail(context, pool.status, "no memory for a sum of the matrices");
+    }
+    status = twsi_agree(context, status);
+    for (j = 0; j < count && status == TWS_OK; j++) {
+        const tws_real factor = (tws_real)factors[j];
+        for (i = 0; i < rows; i++)
+            for (k = 0; k < columns; k++)
+                m[i * columns + k] = a[i * lda + k] + factor * b[i * ldb + k];
+        if (stop_below != NULL) own.stop_below = stop_below[j];
+        status = tws_svd(context, &own, m, rows, columns, columns, values + j * own.top,
+                         left != NULL ? left + j * own.top * rows : NULL,
+                         right != NULL ? right + j * own.top * columns : NULL,
+                         residuals != NULL ? residuals + j * own.top : NULL,
+                         results != NULL ? results + j : NULL);
+        if (status == TWS_NOT_CONVERGED) {
+            worst = status;
+            status = TWS_OK;
+        }
+    }
+    twsi_pool_close(&pool);
+    return status != TWS_OK ? status : worst;
 }
 
 /* ---- all singular values ---- */

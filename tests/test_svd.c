@@ -739,6 +739,195 @@ static void test_all_values(tws_context *context) {
         }
 }
 
+/* Several matrices A + factor B in one call against each of them formed and solved alone. */
+typedef struct pencil {
+    size_t m, n, lda, ldb, count, top;
+    tws_real *a, *b;
+    double *values, *left, *right, *residuals;
+    tws_svd_result result[8];
+} pencil;
+
+static const double pencil_factors[8] = {0.0, 0.25, 0.5, 1.0, 1.5, 2.0, -1.0, 1e-3};
+
+/* A: noise with bulk edge 2; B: three spikes and less noise */
+static void pencil_open(pencil *p, size_t m, size_t n, size_t top) {
+    double spike[3] = {4.0, 3.0, 2.5};
+    size_t i;
+    p->m = m;
+    p->n = n;
+    p->lda = n + 5;
+    p->ldb = n + 2;
+    p->count = 8;
+    p->top = top;
+    p->a = (tws_real *)malloc(m * p->lda * sizeof *p->a);
+    if (p->a == NULL) exit(2);
+    for (i = 0; i < m * p->lda; i++)
+        p->a[i] = (tws_real)(i % p->lda < n ? test_uniform() * sqrt(3.0 / (double)n) : (double)NAN);
+    p->b = constructed(m, n, p->ldb, spike, 3);
+    for (i = 0; i < m * p->ldb; i++)
+        p->b[i] += (tws_real)(0.2 * test_uniform() * sqrt(3.0 / (double)n));
+    p->values = numbers(8 * top);
+    p->residuals = numbers(8 * top);
+    p->left = numbers(8 * top * m);
+    p->right = numbers(8 * top * n);
+}
+
+static void pencil_close(pencil *p) {
+    free(p->a);
+    free(p->b);
+    free(p->values);
+    free(p->residuals);
+    free(p->left);
+    free(p->right);
+}
+
+static tws_status pencil_solve(tws_context *context, const tws_svd_options *options, pencil *p,
+                               size_t first, size_t count, const double *below) {
+    return tws_svd_pencil(context, options, p->a, p->lda, p->b, p->ldb, p->m, p->n,
+                          pencil_factors + first, count, below, p->values, p->left, p->right,
+                          p->residuals, p->result);
+}
+
+static tws_real *pencil_sum(const pencil *p, size_t j) {
+    tws_real *w = (tws_real *)malloc(p->m * p->n * sizeof *w);
+    size_t i, k;
+    if (w == NULL) exit(2);
+    for (i = 0; i < p->m; i++)
+        for (k = 0; k < p->n; k++)
+            w[i * p->n + k] = p->a[i * p->lda + k] +
+                              (tws_real)pencil_factors[j] * p->b[i * p->ldb + k];
+    return w;
+}
+
+static void test_pencil(tws_context *context, size_t m, size_t n, size_t top, int levels) {
+    tws_svd_options options = tws_default_svd_options(top);
+    double below[8], *s = numbers(top);
+    pencil p;
+    size_t j, k;
+    pencil_open(&p, m, n, top);
+    for (j = 0; j < 8; j++) /* every second matrix wants all of top */
+        below[j] = j % 2 == 0 ? 1.08 * (1.0 + sqrt((double)m / (double)n)) : 0.0;
+    CHECK(pencil_solve(context, &options, &p, 0, 8, levels ? below : NULL) == TWS_OK);
+    for (j = 0; j < 8; j++) {
+        tws_real *w = pencil_sum(&p, j);
+        const double *got = p.values + j * top, *u = p.left + j * top * m;
+        const double *v = p.right + j * top * n;
+        const size_t wanted = p.result[j].wanted;
+        tws_svd_result alone;
+        options.stop_below = levels ? below[j] : 0.0;
+        CHECK(tws_svd(context, &options, w, m, n, n, s, NULL, NULL, NULL, &alone) == TWS_OK);
+        CHECK(wanted == alone.wanted && p.result[j].converged >= wanted);
+        CHECK(levels && j % 2 == 0 ? wanted < top : wanted == top);
+        CHECK(p.result[j].passes > 0 && p.result[j].products > 0);
+        for (k = 0; k < wanted; k++) {
+            CHECK_NEAR(got[k], s[k], 1e-6 * s[0]);
+            CHECK(p.residuals[j * top + k] <= 1e-6);
+        }
+        CHECK(residual(w, m, n, n, got, u, v, wanted) <= 1.05e-6 * s[0]);
+        CHECK(off_orthonormal(u, wanted, m) <= 1e-10 && off_orthonormal(v, wanted, n) <= 1e-10);
+        free(w);
+    }
+    pencil_close(&p);
+    free(s);
+}
+
+/* The same bits for any number of threads and whatever the other factors are. */
+static void test_pencil_identity(void) {
+    const size_t m = 700, n = 1100, top = 3;
+    tws_svd_options options = tws_default_svd_options(top);
+    pencil p, q;
+    unsigned threads;
+    size_t k;
+    pencil_open(&p, m, n, top);
+    q = p;
+    q.values = numbers(8 * top);
+    q.left = numbers(8 * top * m);
+    q.right = numbers(8 * top * n);
+    for (threads = 1; threads <= 5; threads++) {
+        tws_context context = tws_default_context();
+        context.threads = threads;
+        CHECK(pencil_solve(&context, &options, threads == 1 ? &p : &q, 0, 8, NULL) == TWS_OK);
+        if (threads == 1) continue;
+        CHECK(memcmp(p.values, q.values, 8 * top * sizeof(double)) == 0);
+        CHECK(memcmp(p.left, q.left, 8 * top * m * sizeof(double)) == 0);
+        CHECK(memcmp(p.right, q.right, 8 * top * n * sizeof(double)) == 0);
+    }
+    CHECK(pencil_solve(NULL, &options, &q, 3, 2, NULL) == TWS_OK);
+    for (k = 0; k < 2 * top; k++) CHECK(q.values[k] == p.values[3 * top + k]);
+    CHECK(memcmp(p.right + 3 * top * n, q.right, 2 * top * n * sizeof(double)) == 0);
+    free(q.values);
+    free(q.left);
+    free(q.right);
+    pencil_close(&p);
+}
+
+static void test_pencil_failures(void) {
+    tws_context context = tws_default_context();
+    tws_svd_options options = tws_default_svd_options(2);
+    double below[8] = {3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0}, factor = 1.0, keep;
+    tws_real bad;
+    pencil p;
+    size_t j;
+    pencil_open(&p, 150, 130, 2);
+#define PENCIL_REFUSED(call, word)                    \
+    do {                                              \
+        context.message[0] = '\0';                    \
+        CHECK((call) == TWS_BAD_ARGUMENT);            \
+        CHECK(strstr(context.message, word) != NULL); \
+    } while (0)
+#define PENCIL(o, a, lda, b, ldb, m, n, f, count, below, values)                                  \
+    tws_svd_pencil(&context, o, a, lda, b, ldb, m, n, f, count, below, values, NULL, NULL, NULL, \
+                   NULL)
+    CHECK(PENCIL(&options, p.a, p.lda, p.b, p.ldb, 150, 130, &factor, 1, NULL, p.values) == TWS_OK);
+    CHECK(tws_svd_pencil(NULL, NULL, p.a, p.lda, p.b, p.ldb, 9, 2, &factor, 1, NULL, p.values, NULL,
+                         NULL, NULL, NULL) == TWS_OK);
+    PENCIL_REFUSED(PENCIL(&options, NULL, p.lda, p.b, p.ldb, 150, 130, &factor, 1, NULL, p.values),
+                   "a is NULL");
+    PENCIL_REFUSED(PENCIL(&options, p.a, p.lda, NULL, p.ldb, 150, 130, &factor, 1, NULL, p.values),
+                   "b is NULL");
+    PENCIL_REFUSED(PENCIL(&options, p.a, 129, p.b, p.ldb, 150, 130, &factor, 1, NULL, p.values),
+                   "lda");
+    PENCIL_REFUSED(PENCIL(&options, p.a, p.lda, p.b, 129, 150, 130, &factor, 1, NULL, p.values),
+                   "ldb");
+    PENCIL_REFUSED(PENCIL(&options, p.a, p.lda, p.b, p.ldb, 0, 130, &factor, 1, NULL, p.values),
+                   "rows");
+    PENCIL_REFUSED(PENCIL(&options, p.a, p.lda, p.b, p.ldb, 150, 0, &factor, 1, NULL, p.values),
+                   "columns");
+    PENCIL_REFUSED(PENCIL(&options, p.a, p.lda, p.b, p.ldb, 150, 130, NULL, 1, NULL, p.values),
+                   "factors");
+    PENCIL_REFUSED(PENCIL(&options, p.a, p.lda, p.b, p.ldb, 150, 130, &factor, 0, NULL, p.values),
+                   "count");
+    PENCIL_REFUSED(PENCIL(&options, p.a, p.lda, p.b, p.ldb, 150, 130, &factor, 1, NULL, NULL),
+                   "values");
+    factor = NAN;
+    PENCIL_REFUSED(PENCIL(&options, p.a, p.lda, p.b, p.ldb, 150, 130, &factor, 1, NULL, p.values),
+                   "factors[0]");
+    below[5] = -1.0;
+    PENCIL_REFUSED(pencil_solve(&context, &options, &p, 0, 8, below), "stop_below[5]");
+    CHECK(PENCIL(&options, p.a, SIZE_MAX / 4, p.b, p.ldb, 150, 130, pencil_factors, 1, NULL,
+                 p.values) == TWS_TOO_LARGE);
+    options.top = 0;
+    PENCIL_REFUSED(pencil_solve(&context, &options, &p, 0, 8, NULL), "top");
+    options.top = 2;
+    options.max_passes = 3; /* an honest failure, with estimates for all */
+    CHECK(pencil_solve(&context, &options, &p, 0, 8, NULL) == TWS_NOT_CONVERGED);
+    for (j = 0; j < 8; j++) {
+        CHECK(p.result[j].wanted == 2 && p.result[j].passes > 0);
+        CHECK(p.values[2 * j] > 0.5 && p.values[2 * j + 1] <= p.values[2 * j]);
+    }
+    options.max_passes = 10000;
+    bad = p.b[70 * p.ldb + 3];
+    p.b[70 * p.ldb + 3] = (tws_real)NAN;
+    CHECK(pencil_solve(&context, &options, &p, 0, 8, NULL) == TWS_NOT_FINITE);
+    p.b[70 * p.ldb + 3] = bad;
+    keep = (double)p.a[0];
+    p.a[0] = (tws_real)INFINITY;
+    CHECK(pencil_solve(&context, &options, &p, 0, 8, NULL) == TWS_NOT_FINITE);
+    p.a[0] = (tws_real)keep;
+    CHECK(pencil_solve(&context, &options, &p, 0, 8, NULL) == TWS_OK);
+    pencil_close(&p);
+}
+
 int main(void) {
     tws_context context = tws_default_context();
     int kernel;
@@ -749,6 +938,8 @@ int main(void) {
         test_zero(&context);
         test_restart(&context);
         test_all_values(&context);
+        test_pencil(&context, 120, 90, 6, 0);
+        test_pencil(&context, 200, 300, 9, 1);
     }
     context.kernel = TWS_KERNEL_AUTO;
     test_diagonal(&context);
@@ -765,6 +956,9 @@ int main(void) {
     test_reduce_pair(90, 45, 1);
     test_reduce_pair(70, 0, 0);
 #endif
+    test_pencil(&context, 400, 300, 10, 1);
+    test_pencil_identity();
+    test_pencil_failures();
     test_arguments();
     test_memory();
     return check_report();
