@@ -2007,6 +2007,10 @@ TWSI_LANE_INLINE twsi_v TWSI_LANE(fma)(twsi_v a, twsi_v b, twsi_v c) { return a 
 
 #ifndef TWOSTEP_DOUBLE
 
+/* A step inside an expression, rounded to its type: where FLT_EVAL_METHOD is 1 (s390x under
+   -std=c99) only casts and assignments round. */
+#define TWSI_ROUND(step) ((twsi_v)(step))
+
 /* -2 ln((t + 1/2) / 2^31) for 0 <= t < 2^31, accurate in relative terms at both ends: near t = 2^31
    the distance to 1 is taken from the integer, where the real number has lost it. */
 TWSI_LANE_INLINE twsi_v TWSI_LANE(radius2)(twsi_vi t) {
@@ -2017,22 +2021,24 @@ TWSI_LANE_INLINE twsi_v TWSI_LANE(radius2)(twsi_vi t) {
     const twsi_vi exponent = bits >> 23;
     const twsi_vi mantissa = (bits & twsi_seti(0x7fffff)) + twsi_seti(0x3f3504f3);
     const twsi_vi near_one = twsi_less(rest, twsi_set(536870912.0f)); /* u > 3/4 */
-    const twsi_v f = twsi_select(near_one, rest * twsi_set(-4.656612873077393e-10f),
-                                 twsi_from_bits(mantissa) - twsi_set(1.0f));
+    const twsi_v f = twsi_select(near_one, TWSI_ROUND(rest * twsi_set(-4.656612873077393e-10f)),
+                                 TWSI_ROUND(twsi_from_bits(mantissa) - twsi_set(1.0f)));
     const twsi_v k = twsi_select(near_one, twsi_set(0.0f),
                                  twsi_to_real(exponent - twsi_seti(31)));
     const twsi_v f2 = f * f;
     twsi_v p = twsi_set(7.0376836292e-2f);
-    p = p * f + twsi_set(-1.1514610310e-1f);
-    p = p * f + twsi_set(1.1676998740e-1f);
-    p = p * f + twsi_set(-1.2420140846e-1f);
-    p = p * f + twsi_set(1.4249322787e-1f);
-    p = p * f + twsi_set(-1.6668057665e-1f);
-    p = p * f + twsi_set(2.0000714765e-1f);
-    p = p * f + twsi_set(-2.4999993993e-1f);
-    p = p * f + twsi_set(3.3333331174e-1f);
-    p = p * f * f2 + k * twsi_set(-2.12194440e-4f) - half * f2 + f;
-    return twsi_set(-2.0f) * (p + k * twsi_set(0.693359375f));
+    p = TWSI_ROUND(p * f) + twsi_set(-1.1514610310e-1f);
+    p = TWSI_ROUND(p * f) + twsi_set(1.1676998740e-1f);
+    p = TWSI_ROUND(p * f) + twsi_set(-1.2420140846e-1f);
+    p = TWSI_ROUND(p * f) + twsi_set(1.4249322787e-1f);
+    p = TWSI_ROUND(p * f) + twsi_set(-1.6668057665e-1f);
+    p = TWSI_ROUND(p * f) + twsi_set(2.0000714765e-1f);
+    p = TWSI_ROUND(p * f) + twsi_set(-2.4999993993e-1f);
+    p = TWSI_ROUND(p * f) + twsi_set(3.3333331174e-1f);
+    p = TWSI_ROUND(TWSI_ROUND(p * f) * f2) + TWSI_ROUND(k * twsi_set(-2.12194440e-4f));
+    p = TWSI_ROUND(p - TWSI_ROUND(half * f2)) + f;
+    p = p + TWSI_ROUND(k * twsi_set(0.693359375f));
+    return TWSI_ROUND(twsi_set(-2.0f) * p);
 }
 
 /* One vector of words a, b to two vectors of normals. Three bits of b choose the octant, the other
@@ -2042,17 +2048,18 @@ TWSI_LANE_INLINE void TWSI_LANE(box_muller)(twsi_vu a, twsi_vu b, tws_real *firs
     const twsi_v radius = twsi_vsqrt(TWSI_LANE(radius2)((twsi_vi)(a >> 1)));
     const twsi_vi swap = ((twsi_vi)(b << 2)) >> 31;
     const twsi_vu sign = (twsi_vu)twsi_seti(INT32_MIN);
-    const twsi_v angle = (twsi_to_real((twsi_vi)(b & (twsi_vu)twsi_seti(0x1fffffff))) +
-                          twsi_set(0.5f)) *
-                         twsi_set(1.4629180792671596e-9f); /* pi / 4 / 2^29 */
+    const twsi_v place =
+        twsi_to_real((twsi_vi)(b & (twsi_vu)twsi_seti(0x1fffffff))) + twsi_set(0.5f);
+    const twsi_v angle = place * twsi_set(1.4629180792671596e-9f); /* pi / 4 / 2^29 */
     const twsi_v z = angle * angle;
     twsi_v s = twsi_set(-1.9515295891e-4f), c = twsi_set(2.443315711809948e-5f), t;
-    s = s * z + twsi_set(8.3321608736e-3f);
-    s = s * z + twsi_set(-1.6666654611e-1f);
-    s = s * z * angle + angle;
-    c = c * z + twsi_set(-1.388731625493765e-3f);
-    c = c * z + twsi_set(4.166664568298827e-2f);
-    c = c * z * z - twsi_set(0.5f) * z + twsi_set(1.0f);
+    s = TWSI_ROUND(s * z) + twsi_set(8.3321608736e-3f);
+    s = TWSI_ROUND(s * z) + twsi_set(-1.6666654611e-1f);
+    s = TWSI_ROUND(TWSI_ROUND(s * z) * angle) + angle;
+    c = TWSI_ROUND(c * z) + twsi_set(-1.388731625493765e-3f);
+    c = TWSI_ROUND(c * z) + twsi_set(4.166664568298827e-2f);
+    c = TWSI_ROUND(TWSI_ROUND(c * z) * z) - TWSI_ROUND(twsi_set(0.5f) * z);
+    c = c + twsi_set(1.0f);
     t = twsi_select(swap, s, c);
     s = twsi_select(swap, c, s);
     c = twsi_from_bits(twsi_bits(t) ^ (twsi_vi)(b & sign));
@@ -2096,6 +2103,7 @@ TWSI_LANE_FN void TWSI_LANE(normals)(uint32_t (*state)[TWS_RANDOM_LANES], tws_re
         memcpy(&state[3][lane], &s3, sizeof s3);
     }
 }
+#undef TWSI_ROUND
 #undef TWSI_ROTATE
 #undef TWSI_XOSHIRO
 
@@ -4857,13 +4865,13 @@ TWSI_FN size_t twsi_svd_wanted(const twsi_svd *svd) {
    value of such a group. The group of the last wanted value does not matter when the count is
    fixed: another copy would have the value that is already there. */
 TWSI_FN int twsi_svd_copies_missing(const twsi_svd *svd, size_t wanted, double *level) {
-    const double near = 8.0 * svd->options.tolerance * sqrt(svd->value[0]);
+    const double margin = 8.0 * svd->options.tolerance * sqrt(svd->value[0]);
     const int counted = wanted == svd->options.top;
     size_t first, end;
     int missing = 0;
     for (first = 0; first < wanted; first = end) {
         for (end = first + 1; end < svd->done; end++)
-            if (sqrt(svd->value[end - 1]) - sqrt(svd->value[end]) > near) break;
+            if (sqrt(svd->value[end - 1]) - sqrt(svd->value[end]) > margin) break;
         if (end - first < svd->directions || (counted && end >= wanted)) continue;
         *level = svd->value[end - 1];
         missing = 1;

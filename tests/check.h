@@ -15,7 +15,7 @@ static int check_count(int ok, const char *file, int line, const char *what) {
     return ok;
 }
 
-static int check_near(double got, double want, double tolerance, const char *file, int line, const char *what) {
+static inline int check_near(double got, double want, double tolerance, const char *file, int line, const char *what) {
     double difference = got > want ? got - want : want - got;
     int ok = difference <= tolerance; /* false for NaN */
     if (!ok && check_failed < 20)

@@ -6,11 +6,19 @@
 
 #define COUNT 1000003
 
-static uint64_t hash_bytes(const void *data, size_t bytes) {
-    const unsigned char *p = (const unsigned char *)data;
+/* FNV-1a over the bytes of each number from the lowest to the highest, whatever the machine's order. */
+static uint64_t hash_reals(const tws_real *x, size_t count) {
     uint64_t h = 1469598103934665603u;
-    size_t i;
-    for (i = 0; i < bytes; i++) h = (h ^ p[i]) * 1099511628211u;
+    size_t i, byte;
+    for (i = 0; i < count; i++) {
+#ifdef TWOSTEP_DOUBLE
+        uint64_t bits;
+#else
+        uint32_t bits;
+#endif
+        memcpy(&bits, &x[i], sizeof bits);
+        for (byte = 0; byte < sizeof bits; byte++) h = (h ^ ((bits >> (8 * byte)) & 255u)) * 1099511628211u;
+    }
     return h;
 }
 
@@ -157,9 +165,9 @@ static void same_bits(void) {
     /* the numbers of version 1.0: a change here changes every published result */
     for (i = 0; i < ROWS; i++) memmove(got + i * COLUMNS, want + i * LD, COLUMNS * sizeof *got);
 #ifdef TWOSTEP_DOUBLE
-    CHECK(hash_bytes(got, ROWS * COLUMNS * sizeof *got) == 0xd454c5943c9894edu);
+    CHECK(hash_reals(got, ROWS * COLUMNS) == 0xd454c5943c9894edu);
 #else
-    CHECK(hash_bytes(got, ROWS * COLUMNS * sizeof *got) == 0xb3f3d604e55fa2e7u);
+    CHECK(hash_reals(got, ROWS * COLUMNS) == 0xb3f3d604e55fa2e7u);
 #endif
 }
 
