@@ -34,6 +34,7 @@
  *   @@API-STEPS        forward pass, loss, gradient, step
  *   @@API-SPECTRUM     what a weight matrix has learned
  *   @@API-THEORY       the spectrum before it is simulated
+ *   @@API-READOUT      ridge regression on the features
  *   @@API-EXPERIMENT   the whole experiment in one call
  *
  *   implementation
@@ -50,6 +51,7 @@
  *   @@STEPS            forward pass, loss, gradient, step
  *   @@SPECTRUM         alignments, the edge of the bulk, outliers
  *   @@THEORY           limit and finite-size prediction
+ *   @@READOUT          Cholesky, tridiagonal form, conjugate gradients
  *   @@EXPERIMENT       data, two steps, spectra
  *
  * @@PROMISE
@@ -935,6 +937,118 @@ TWS_API tws_status tws_surrogate(tws_context *context, const tws_theory_input *i
 TWS_API tws_status tws_theory_warnings(tws_context *context, const tws_theory_input *input,
                                        const tws_limit *limit, const tws_prediction *step2,
                                        tws_warnings *warnings);
+
+/* ==========================================================================
+ * @@API-READOUT: what the features are worth: ridge regression on sigma(W x)
+ *
+ * The question of Ba et al. (2205.01445), Moniri et al. (2310.07891) and Cui et al. (2402.04980):
+ * keep the first layer as the steps have left it, train the second layer on n new samples,
+ *     a(lambda) = argmin (1/n) |y - F a|^2 + lambda |a|^2,   F = sigma(X W') / sqrt(N),
+ * and ask for the error on samples that nothing has seen. The factor 1/sqrt(N) lets one lambda mean
+ * the same at every width, up to the kernel E sigma(w x) sigma(w x') of infinitely many neurons
+ * (with features that are not divided, as in Moniri et al., the penalty is N lambda). Errors are
+ * means of squares, not halved, so that the noise floor is the variance of the noise.
+ * ========================================================================== */
+
+/*
+ * features = sigma(X W') / sqrt(count): samples x count, leading dimension ld >= count, may not
+ * overlap the inputs. The readout and the output scale of the network are not used, labels may be
+ * NULL. Errors: as tws_forward, and TWS_BAD_ARGUMENT when context->reduce is set (all the neurons
+ * must be here). Memory: panels of the product. Threads: context. Determinism: D1.
+ * Cost: 2 count d n operations.
+ */
+TWS_API tws_status tws_features(tws_context *context, const tws_network *network,
+                                const tws_batch *batch, tws_real *features, size_t ld);
+
+/*
+ * Ridge regression for one lambda: coefficients (width doubles) = a(lambda) as above.
+ *   features   samples x width, leading dimension ld >= width; labels: samples
+ *   lambda     at least 0, finite
+ *   iterations of the refinement, or NULL
+ * The smaller of the two Gram matrices (F'F + n lambda, or F F' + n lambda with a = F' alpha) is
+ * made and factored in tws_real by a blocked Cholesky, which then preconditions conjugate gradients
+ * whose products with F run in double, down to a residual of 1e-10: what is solved is the system in
+ * double, and the factor only decides how fast (2 to 4 iterations; more when lambda is tiny, as
+ * the factored matrix is then shifted until it has a factor).
+ * Errors: TWS_BAD_ARGUMENT (NULL, sizes, lambda; or a system that is not positive definite, which
+ * only lambda = 0 or next to it can cause), TWS_TOO_LARGE, TWS_OUT_OF_MEMORY, TWS_NOT_FINITE,
+ * TWS_UNAVAILABLE, TWS_NOT_CONVERGED (200 iterations were not enough; coefficients hold the last).
+ * context->reduce is not used. Memory: min(samples, width)^2 numbers, panels of the product, and
+ * about 40 (samples + width) doubles. Threads: context. Determinism: D1.
+ * Cost: samples width m + m^3 / 3 operations, m the smaller of the two.
+ */
+TWS_API tws_status tws_ridge(tws_context *context, const tws_real *features, size_t samples,
+                             size_t width, size_t ld, const tws_real *labels, double lambda,
+                             double *coefficients, size_t *iterations);
+
+/*
+ * The same for count values of lambda at once, with the closed-form leave-one-out error.
+ *   lambdas       count numbers, each at least 0 and finite, in any order
+ *   coefficients  count x width, or NULL
+ *   train         count: (1/n) |y - F a(lambda)|^2, or NULL
+ *   loo           count: the mean over j of the squared error at sample j of the fit without sample
+ *                 j, (r_j / (1 - h_jj))^2 with h = F (F'F + n lambda)^-1 F' (Allen 1974; n lambda
+ *                 is kept when a sample is left out), or NULL
+ * One Householder reduction of the smaller Gram matrix to tridiagonal form, all in double, serves
+ * every lambda: each costs a few operations per entry of F. Errors as tws_ridge (a matrix that is
+ * not positive definite names the lambda), TWS_BAD_ARGUMENT also for count 0. Memory: 8 m^2 bytes
+ * with m = min(samples, width), features once more when samples > width, 24 m count, and
+ * 8 samples count when samples < width. Threads: context. Determinism: D1.
+ * Cost: samples width m + 4/3 m^3 + 2 samples m^2 operations in double.
+ */
+TWS_API tws_status tws_ridge_path(tws_context *context, const tws_real *features, size_t samples,
+                                  size_t width, size_t ld, const tws_real *labels,
+                                  const double *lambdas, size_t count, double *coefficients,
+                                  double *train, double *loo);
+
+/*
+ * Kernel ridge regression alpha(lambda) = (K + n lambda)^-1 y for a symmetric kernel, samples x
+ * samples, of which the upper triangle is read; otherwise as tws_ridge_path. coefficients: count x
+ * samples, the alphas; the prediction at x is sum_j alpha_j k(x_j, x).
+ */
+TWS_API tws_status tws_kernel_path(tws_context *context, const double *kernel, size_t samples,
+                                   const tws_real *labels, const double *lambdas, size_t count,
+                                   double *coefficients, double *train, double *loo);
+
+/*
+ * Ridge regression by conjugate gradients where neither F nor a Gram matrix fits in memory: F is
+ * known by its products (transposed == 0: width -> samples; else samples -> width), e.g. made
+ * again row block by row block. labels: samples doubles. tolerance: of the residual of
+ * (F'F + n lambda) a = F'y or, when samples < width, of its dual, relative to the right-hand side;
+ * 1e-14 to 0.1. Errors: TWS_BAD_ARGUMENT, TWS_OUT_OF_MEMORY, TWS_TOO_LARGE, TWS_CALLBACK_FAILED
+ * (apply did not return TWS_OK), TWS_NOT_FINITE (from apply), TWS_NOT_CONVERGED (most iterations
+ * made; coefficients hold the last). Memory: 6 vectors. Threads: those of apply. Determinism: that
+ * of apply. Cost: two products per iteration, about sqrt(condition number) log(1 / tolerance) of
+ * them.
+ */
+TWS_API tws_status tws_ridge_operator(tws_context *context, tws_operator apply, void *user,
+                                      size_t samples, size_t width, const double *labels,
+                                      double lambda, double tolerance, size_t most,
+                                      double *coefficients, size_t *iterations);
+
+/*
+ * outputs (count x samples) = F a for count coefficient vectors (count x width), in double.
+ * Errors: TWS_BAD_ARGUMENT, TWS_TOO_LARGE, TWS_UNAVAILABLE. Memory: none. Threads: context. D1.
+ */
+TWS_API tws_status tws_readout_outputs(tws_context *context, const tws_real *features,
+                                       size_t samples, size_t width, size_t ld,
+                                       const double *coefficients, size_t count, double *outputs);
+
+/*
+ * The kernel of infinitely many neurons before any step: kernel[i count2 + j] =
+ * E sigma(w x_i) sigma(w x'_j), w ~ N(0, I/d), for two sets of inputs (count1 x d, count2 x d).
+ * Source: Mehler's formula, sum over k < 32 of k! c_k(|x|/sqrt d) c_k(|x'|/sqrt d) cos^k, with
+ * c_k(s) = E[sigma(s z) He_k(z)] / k!; what the sum leaves out is put on pairs of equal inputs
+ * (second == first: the diagonal), so the kernel is positive definite. Error: below 1e-5 of the
+ * diagonal where |cos| <= 1/2; sphere and Gaussian W_0 differ by O(1/d).
+ * second may be NULL: the same as first, count2 is then ignored.
+ * Errors: TWS_BAD_ARGUMENT, TWS_TOO_LARGE, TWS_OUT_OF_MEMORY, TWS_NOT_FINITE, TWS_UNAVAILABLE.
+ * Memory: 256 (count1 + count2) bytes and 64 rows of products. Threads: context. D2 (libm).
+ * Cost: 2 d count1 count2 + 64 count1 count2 operations.
+ */
+TWS_API tws_status tws_limit_kernel(tws_context *context, const tws_activation *activation,
+                                    size_t inputs, const tws_real *first, size_t count1,
+                                    const tws_real *second, size_t count2, double *kernel);
 
 /* ==========================================================================
  * @@API-EXPERIMENT: the whole experiment in one call
@@ -9569,6 +9683,1297 @@ TWS_API tws_status tws_theory_warnings(tws_context *context, const tws_theory_in
     twsi_warn_sizes(warnings, input, step2);
     twsi_warn_outliers(warnings, limit, step2);
     return TWS_OK;
+}
+
+/* ==========================================================================
+ * @@READOUT: ridge regression on the features
+ *
+ * One lambda: the smaller Gram matrix by symmetric blocks of the matrix product, Cholesky in blocks
+ * (left-looking, so that nearly all work is products of great depth; the diagonal block is
+ * inverted, so that the panel below it is a product too), then conjugate gradients preconditioned
+ * by the factor. Products with F run in double there: rounding of the Gram matrix and of the
+ * factor costs an iteration, not accuracy (Higham, Accuracy and Stability, chapter 12).
+ *
+ * Many lambdas: G = Q T Q', T tridiagonal (Golub and Van Loan, section 8.3; reflections in blocks
+ * of 32 as in Dongarra, Sorensen, Hammarling 1989), then (G + mu)^-1 = Q (T + mu)^-1 Q' and
+ * T + mu = L D L' costs nothing. With the rows f_j of F Q the diagonal of the hat matrix is
+ * f_j (T + mu)^-1 f_j', one sweep along the row for all lambdas together. When samples are fewer
+ * than features G = F F', the rows are those of Q, alpha = (G + mu)^-1 y, and the error without
+ * sample j is alpha_j / [(G + mu)^-1]_jj (the same number, as 1 - h_jj = mu [(G + mu)^-1]_jj).
+ * ========================================================================== */
+
+/* ---- features ---- */
+
+typedef struct twsi_features_job {
+    const twsi_kernels *kernels;
+    const tws_activation *activation;
+    tws_real *features;
+    size_t rows, columns, ld;
+    tws_real factor;
+} twsi_features_job;
+
+TWSI_FN void twsi_features_task(void *data, size_t index, size_t worker) {
+    const twsi_features_job *job = (const twsi_features_job *)data;
+    const size_t end = twsi_min(job->rows, (index + 1) * TWSI_ROW_GROUP);
+    size_t i;
+    (void)worker;
+    for (i = index * TWSI_ROW_GROUP; i < end; i++) {
+        tws_real *row = job->features + i * job->ld;
+        job->kernels->activate(job->activation, row, row, NULL, job->columns);
+        job->kernels->scaled_copy(row, job->factor, row, job->columns);
+    }
+}
+
+TWS_API tws_status tws_features(tws_context *context, const tws_network *network,
+                                const tws_batch *batch, tws_real *features, size_t ld) {
+    twsi_features_job job;
+    twsi_team team;
+    twsi_pool pool;
+    tws_status status;
+    if (context != NULL && context->reduce != NULL)
+        return twsi_fail(context, TWS_BAD_ARGUMENT,
+                         "context.reduce is set, tws_features wants all neurons in one process");
+    status = twsi_require(context, "features", features);
+    if (status == TWS_OK) status = twsi_check_network(context, network, batch, 0);
+    if (status == TWS_OK)
+        status = twsi_check_matrix(context, "features", features, batch->samples, network->count,
+                                   ld);
+    if (status != TWS_OK) return status;
+    status = twsi_team_open(&team, context, twsi_step_workers(network, batch));
+    twsi_pool_open(&pool, context);
+    if (status == TWS_OK) status = twsi_check_numbers(&team, network, batch, 0);
+    if (status == TWS_OK)
+        status = twsi_gemm(&team, &pool, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, batch->samples,
+                           network->count, network->inputs, 1, batch->inputs, network->inputs,
+                           network->weights, network->inputs, 0, features, ld);
+    if (status == TWS_OK) {
+        job.kernels = team.kernels;
+        job.activation = &network->activation;
+        job.features = features;
+        job.rows = batch->samples;
+        job.columns = network->count;
+        job.ld = ld;
+        job.factor = (tws_real)(1.0 / sqrt((double)network->count));
+        twsi_run(&team, twsi_ceil_div(job.rows, TWSI_ROW_GROUP), twsi_features_task, &job);
+    }
+    twsi_pool_close(&pool);
+    twsi_team_close(&team);
+    return status;
+}
+
+/* ---- products with F in double ---- */
+
+#define TWSI_RIDGE_CHUNKS 16 /* parts of the rows of F, each with its own sum */
+
+typedef struct twsi_ridge_job {
+    twsi_team *team;
+    const tws_real *features;
+    size_t rows, columns, ld, chunks, count;
+    const double *x;
+    double *p, *partial; /* rows; chunks x columns, or NULL: no transposed product */
+    size_t ldp;
+} twsi_ridge_job;
+
+TWSI_FN size_t twsi_ridge_chunks(size_t rows, size_t columns) {
+    const double work = (double)rows * (double)columns / 65536.0;
+    return twsi_max(1, (size_t)fmin(work, fmin((double)rows, TWSI_RIDGE_CHUNKS)));
+}
+
+/* p = F x for some rows (p as given without x), and their part of F' p. */
+TWSI_FN void twsi_ridge_task(void *data, size_t index, size_t worker) {
+    const twsi_ridge_job *job = (const twsi_ridge_job *)data;
+    const size_t first = job->rows * index / job->chunks;
+    const size_t end = job->rows * (index + 1) / job->chunks;
+    double *sum = job->partial != NULL ? job->partial + index * job->columns : NULL;
+    (void)worker;
+    if (sum != NULL) memset(sum, 0, job->columns * sizeof *sum);
+    job->team->kernels->svd_real(job->features + first * job->ld, job->ld, end - first,
+                                 job->columns, job->x, job->columns, job->count, 1.0,
+                                 job->p + first, job->ldp, sum, job->columns);
+}
+
+TWSI_FN void twsi_ridge_times(twsi_ridge_job *job, const double *x, double *p) {
+    double *partial = job->partial;
+    job->x = x;
+    job->p = p;
+    job->partial = NULL;
+    twsi_run(job->team, job->chunks, twsi_ridge_task, job);
+    job->partial = partial;
+}
+
+/* q = F' p, with x also p = F x before. */
+TWSI_FN void twsi_ridge_across(twsi_ridge_job *job, const double *x, double *p, double *q) {
+    size_t c, j;
+    job->x = x;
+    job->p = p;
+    twsi_run(job->team, job->chunks, twsi_ridge_task, job);
+    for (j = 0; j < job->columns; j++) q[j] = 0.0;
+    for (c = 0; c < job->chunks; c++)
+        for (j = 0; j < job->columns; j++) q[j] += job->partial[c * job->columns + j];
+}
+
+TWSI_FN twsi_ridge_job twsi_ridge_matrix(twsi_team *team, const tws_real *features, size_t rows,
+                                         size_t columns, size_t ld, double *partial) {
+    twsi_ridge_job job;
+    memset(&job, 0, sizeof job);
+    job.team = team;
+    job.features = features;
+    job.rows = rows;
+    job.columns = columns;
+    job.ld = ld;
+    job.chunks = twsi_ridge_chunks(rows, columns);
+    job.count = 1;
+    job.partial = partial;
+    job.ldp = rows;
+    return job;
+}
+
+TWS_API tws_status tws_readout_outputs(tws_context *context, const tws_real *features,
+                                       size_t samples, size_t width, size_t ld,
+                                       const double *coefficients, size_t count, double *outputs) {
+    twsi_ridge_job job;
+    twsi_team team;
+    size_t products;
+    tws_status status = twsi_check_matrix(context, "features", features, samples, width, ld);
+    if (status == TWS_OK) status = twsi_require(context, "coefficients", coefficients);
+    if (status == TWS_OK) status = twsi_require(context, "outputs", outputs);
+    if (status != TWS_OK) return status;
+    if (samples == 0 || width == 0 || count == 0)
+        return twsi_fail(context, TWS_BAD_ARGUMENT,
+                         "samples is %lu, width is %lu, count is %lu, each must be at least 1",
+                         (unsigned long)samples, (unsigned long)width, (unsigned long)count);
+    if (!twsi_multiply(samples, count, &products) || products > SIZE_MAX / sizeof(double))
+        return twsi_fail(context, TWS_TOO_LARGE, "%lu outputs for %lu coefficient vectors do not "
+                         "fit in memory", (unsigned long)samples, (unsigned long)count);
+    status = twsi_team_open(&team, context, twsi_ridge_chunks(samples, width));
+    job = twsi_ridge_matrix(&team, features, samples, width, ld, NULL);
+    job.count = count;
+    if (status == TWS_OK) twsi_ridge_times(&job, coefficients, outputs);
+    twsi_team_close(&team);
+    return status;
+}
+
+/* ---- conjugate gradients ---- */
+
+/* The system A x = b with A positive definite, known by its products, and an approximate inverse
+   (NULL: none). Both return a status and see the data pointer. */
+typedef struct twsi_gradients {
+    tws_status (*multiply)(void *data, const double *x, double *y);
+    void (*precondition)(void *data, const double *r, double *z);
+    void *data;
+    size_t size, most;
+    double tolerance;
+    double *residual, *direction, *image, *shaped; /* size each; shaped only with precondition */
+    size_t iterations;
+} twsi_gradients;
+
+TWSI_FN double twsi_sum_products(const double *x, const double *y, size_t n) {
+    double sum[4] = {0, 0, 0, 0};
+    size_t i, k;
+    for (i = 0; i + 4 <= n; i += 4)
+        for (k = 0; k < 4; k++) sum[k] += x[i + k] * y[i + k];
+    for (; i < n; i++) sum[0] += x[i] * y[i];
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+/* From x = 0. TWS_BAD_ARGUMENT: a direction without curvature, A is not positive definite;
+   TWS_NOT_CONVERGED: after the most iterations. Hestenes and Stiefel 1952. */
+TWSI_FN tws_status twsi_conjugate(twsi_gradients *g, const double *b, double *x) {
+    const double want = g->tolerance * sqrt(twsi_sum_products(b, b, g->size));
+    const double *z = g->precondition != NULL ? g->shaped : g->residual;
+    double now = 0.0;
+    size_t i;
+    for (i = 0; i < g->size; i++) {
+        x[i] = 0.0;
+        g->residual[i] = b[i];
+        g->direction[i] = 0.0;
+    }
+    for (g->iterations = 0; g->iterations < g->most; g->iterations++) {
+        double before = now, curvature, step;
+        tws_status status;
+        if (!(sqrt(twsi_sum_products(g->residual, g->residual, g->size)) > want)) return TWS_OK;
+        if (g->precondition != NULL) g->precondition(g->data, g->residual, g->shaped);
+        now = twsi_sum_products(g->residual, z, g->size);
+        step = before > 0.0 ? now / before : 0.0;
+        for (i = 0; i < g->size; i++) g->direction[i] = z[i] + step * g->direction[i];
+        status = g->multiply(g->data, g->direction, g->image);
+        if (status != TWS_OK) return status;
+        curvature = twsi_sum_products(g->direction, g->image, g->size);
+        if (!(curvature > 0.0 && curvature <= DBL_MAX)) return TWS_BAD_ARGUMENT;
+        step = now / curvature;
+        for (i = 0; i < g->size; i++) {
+            x[i] += step * g->direction[i];
+            g->residual[i] -= step * g->image[i];
+        }
+    }
+    return sqrt(twsi_sum_products(g->residual, g->residual, g->size)) > want ? TWS_NOT_CONVERGED
+                                                                             : TWS_OK;
+}
+
+/* ---- blocked Cholesky in tws_real ---- */
+
+#define TWSI_CHOLESKY_BLOCK 128
+#define TWSI_GRAM_BLOCK 512
+
+typedef struct twsi_factor {
+    twsi_team *team;
+    twsi_gemm_buffers buffers;
+    tws_real *a; /* size x size: lower triangle and diagonal blocks in use */
+    size_t size;
+    double *block, *inverse; /* of the diagonal block */
+    tws_real *small, *panel; /* the inverse; the panel below, size x block */
+} twsi_factor;
+
+/* The lower triangle, and a little above it, of F'F (across 0) or F F' (across 1). */
+TWSI_FN void twsi_gram(twsi_factor *f, int across, const tws_real *features, size_t depth,
+                       size_t ld) {
+    const tws_transpose left = across ? TWS_NO_TRANSPOSE : TWS_TRANSPOSE;
+    const tws_transpose right = across ? TWS_TRANSPOSE : TWS_NO_TRANSPOSE;
+    size_t i;
+    for (i = 0; i < f->size; i += TWSI_GRAM_BLOCK) {
+        const size_t height = twsi_min(TWSI_GRAM_BLOCK, f->size - i);
+        twsi_gemm_with(f->team, &f->buffers, left, right, height, i + height, depth, 1,
+                       features + (across ? i * ld : i), ld, features, ld, 0, f->a + i * f->size,
+                       f->size);
+    }
+}
+
+/* Factors block (width x width, row by row, upper triangle U'U) and inverts: small = U'^-1, lower.
+   Returns 0 when a pivot is not positive. */
+TWSI_FN int twsi_factor_block(twsi_factor *f, size_t width) {
+    const twsi_kernels *kernels = f->team->kernels;
+    double *u = f->block, *x = f->inverse;
+    size_t i, j;
+    for (j = 0; j < width; j++) {
+        const double pivot = u[j * width + j];
+        if (!(pivot > 0.0 && pivot <= DBL_MAX)) return 0;
+        for (i = j; i < width; i++) u[j * width + i] /= sqrt(pivot);
+        for (i = j + 1; i < width; i++)
+            kernels->svd_add2(u + i * width + i, width - i, -u[j * width + i], u + j * width + i,
+                              0.0, u + j * width + i);
+    }
+    memset(x, 0, width * width * sizeof *x);
+    for (i = 0; i < width; i++) {
+        const double scale = 1.0 / u[i * width + i];
+        for (j = 0; j < i; j++)
+            kernels->svd_add2(x + i * width, j + 1, -u[j * width + i], x + j * width, 0.0,
+                              x + j * width);
+        for (j = 0; j < i; j++) x[i * width + j] *= scale;
+        x[i * width + i] = scale;
+    }
+    for (i = 0; i < width * width; i++) f->small[i] = (tws_real)x[i];
+    return 1;
+}
+
+/* a = L L' in place (lower triangle). Returns 0 where the numbers at hand are not positive
+   definite. */
+TWSI_FN int twsi_cholesky(twsi_factor *f) {
+    const size_t m = f->size;
+    size_t k, i, j;
+    for (k = 0; k < m; k += TWSI_CHOLESKY_BLOCK) {
+        const size_t width = twsi_min(TWSI_CHOLESKY_BLOCK, m - k), below = m - k - width;
+        tws_real *corner = f->a + k * m + k;
+        if (k > 0)
+            twsi_gemm_with(f->team, &f->buffers, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, m - k, width, k,
+                           -1, f->a + k * m, m, f->a + k * m, m, 1, corner, m);
+        for (i = 0; i < width; i++)
+            for (j = i; j < width; j++) f->block[i * width + j] = (double)corner[j * m + i];
+        if (!twsi_factor_block(f, width)) return 0;
+        for (i = 0; i < width; i++)
+            for (j = 0; j <= i; j++) corner[i * m + j] = (tws_real)f->block[j * width + i];
+        for (i = 0; i < below; i++)
+            memcpy(f->panel + i * width, corner + (width + i) * m, width * sizeof(tws_real));
+        twsi_gemm_with(f->team, &f->buffers, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, below, width, width,
+                       1, f->panel, width, f->small, width, 0, corner + width * m, m);
+    }
+    return 1;
+}
+
+#define TWSI_SOLVE_BLOCK 64
+
+/* x = (L L')^-1 x in double with the rounded factor. */
+TWSI_FN void twsi_factor_solve(const twsi_factor *f, double *x) {
+    const twsi_kernels *kernels = f->team->kernels;
+    const size_t m = f->size, blocks = twsi_ceil_div(m, TWSI_SOLVE_BLOCK);
+    double part[TWSI_SOLVE_BLOCK];
+    size_t b, i, j;
+    for (b = 0; b < blocks; b++) {
+        const size_t k = b * TWSI_SOLVE_BLOCK, width = twsi_min(TWSI_SOLVE_BLOCK, m - k);
+        const tws_real *rows = f->a + k * m;
+        kernels->svd_real(rows, m, width, k, x, m, 1, 1.0, part, width, NULL, 0);
+        for (i = 0; i < width; i++) {
+            double sum = x[k + i] - part[i];
+            for (j = 0; j < i; j++) sum -= (double)rows[i * m + k + j] * x[k + j];
+            x[k + i] = sum / (double)rows[i * m + k + i];
+        }
+    }
+    for (b = blocks; b-- > 0;) {
+        const size_t k = b * TWSI_SOLVE_BLOCK, width = twsi_min(TWSI_SOLVE_BLOCK, m - k);
+        const tws_real *rows = f->a + k * m;
+        for (i = width; i-- > 0;) {
+            x[k + i] /= (double)rows[i * m + k + i];
+            for (j = 0; j < i; j++) x[k + j] -= (double)rows[i * m + k + j] * x[k + i];
+        }
+        kernels->svd_real(rows, m, width, k, NULL, 0, 1, -1.0, x + k, width, x, m);
+    }
+}
+
+/* ---- one lambda ---- */
+
+typedef struct twsi_ridge {
+    twsi_ridge_job job;
+    twsi_factor factor;
+    int dual;      /* samples < width */
+    double shift;  /* n lambda */
+    double *other; /* F' x (width) when dual, F x (samples) when not */
+} twsi_ridge;
+
+TWSI_FN tws_status twsi_ridge_multiply(void *data, const double *x, double *y) {
+    twsi_ridge *ridge = (twsi_ridge *)data;
+    const size_t m = ridge->factor.size;
+    size_t i;
+    if (ridge->dual) {
+        /* the rows enter as weights: nothing is written to x */
+        memcpy(y, x, m * sizeof *y);
+        twsi_ridge_across(&ridge->job, NULL, y, ridge->other);
+        twsi_ridge_times(&ridge->job, ridge->other, y);
+    } else {
+        twsi_ridge_across(&ridge->job, x, ridge->other, y);
+    }
+    for (i = 0; i < m; i++) y[i] += ridge->shift * x[i];
+    return TWS_OK;
+}
+
+TWSI_FN void twsi_ridge_precondition(void *data, const double *r, double *z) {
+    const twsi_ridge *ridge = (const twsi_ridge *)data;
+    memcpy(z, r, ridge->factor.size * sizeof *z);
+    twsi_factor_solve(&ridge->factor, z);
+}
+
+/* Factors the Gram matrix plus the shift, and if its rounded entries have no factor, plus more: at
+   first what rounding of the largest eigenvalue may take away. Returns 0 if that never helps. */
+TWSI_FN int twsi_ridge_factor(twsi_ridge *ridge, size_t depth, size_t ld) {
+    const double eps = sizeof(tws_real) == sizeof(float) ? FLT_EPSILON : DBL_EPSILON;
+    twsi_factor *f = &ridge->factor;
+    const size_t m = f->size;
+    double extra = 0.0, trace;
+    int tries;
+    size_t i;
+    for (tries = 0; tries < 8; tries++) {
+        twsi_gram(f, ridge->dual, ridge->job.features, depth, ld);
+        for (trace = 0.0, i = 0; i < m; i++) trace += (double)f->a[i * m + i];
+        if (!(trace >= 0.0 && trace <= DBL_MAX)) return 0;
+        for (i = 0; i < m; i++)
+            f->a[i * m + i] = (tws_real)((double)f->a[i * m + i] + ridge->shift + extra);
+        if (twsi_cholesky(f)) return 1;
+        extra = extra > 0.0 ? 8.0 * extra : eps * trace;
+    }
+    return 0;
+}
+
+/* Whatever tws_ridge and its sisters refuse before they look at a number. */
+TWSI_FN tws_status twsi_check_ridge(tws_context *context, size_t samples, size_t width,
+                                    const double *lambdas, size_t count) {
+    size_t i;
+    if (samples == 0 || width == 0 || count == 0)
+        return twsi_fail(context, TWS_BAD_ARGUMENT,
+                         "samples is %lu, width is %lu, count is %lu, each must be at least 1",
+                         (unsigned long)samples, (unsigned long)width, (unsigned long)count);
+    for (i = 0; i < count; i++)
+        if (!(lambdas[i] >= 0.0 && lambdas[i] <= DBL_MAX / (double)samples))
+            return twsi_fail(context, TWS_BAD_ARGUMENT,
+                             "lambda is %.9g, it must be finite and at least 0", lambdas[i]);
+    return TWS_OK;
+}
+
+TWSI_FN tws_status twsi_not_positive(tws_context *context, double lambda, size_t size) {
+    return twsi_fail(context, TWS_BAD_ARGUMENT,
+                     "with lambda = %.9g the %lu x %lu matrix of the features is not positive "
+                     "definite to rounding: features depend on each other; make lambda larger",
+                     lambda, (unsigned long)size, (unsigned long)size);
+}
+
+TWSI_FN tws_status twsi_ridge_memory(twsi_ridge *ridge, twsi_gradients *g, twsi_pool *pool,
+                                     size_t samples, size_t width, double **right) {
+    const size_t m = twsi_min(samples, width), most = twsi_max(samples, width);
+    const size_t block = twsi_min(m, TWSI_CHOLESKY_BLOCK);
+    twsi_factor *f = &ridge->factor;
+    f->size = m;
+    f->a = (tws_real *)twsi_take(pool, m, m * sizeof(tws_real));
+    f->block = (double *)twsi_take(pool, block, block * sizeof(double));
+    f->inverse = (double *)twsi_take(pool, block, block * sizeof(double));
+    f->small = (tws_real *)twsi_take(pool, block, block * sizeof(tws_real));
+    f->panel = (tws_real *)twsi_take(pool, m, block * sizeof(tws_real));
+    f->buffers = twsi_gemm_prepare(f->team, pool, m, m, most);
+    ridge->other = (double *)twsi_take(pool, most, sizeof(double));
+    ridge->job.partial = (double *)twsi_take(pool, width, ridge->job.chunks * sizeof(double));
+    *right = (double *)twsi_take(pool, most, sizeof(double));
+    g->residual = (double *)twsi_take(pool, m, sizeof(double));
+    g->direction = (double *)twsi_take(pool, m, sizeof(double));
+    g->image = (double *)twsi_take(pool, m, sizeof(double));
+    g->shaped = (double *)twsi_take(pool, m, sizeof(double));
+    if (pool->status == TWS_OK) return TWS_OK;
+    return twsi_fail(f->team->context, pool->status,
+                     "no memory for the %lu x %lu matrix of the features", (unsigned long)m,
+                     (unsigned long)m);
+}
+
+TWSI_FN tws_status twsi_ridge_solve(twsi_team *team, twsi_pool *pool, const tws_real *features,
+                                    size_t samples, size_t width, size_t ld,
+                                    const tws_real *labels, double lambda, double *coefficients,
+                                    size_t *iterations) {
+    twsi_ridge ridge;
+    twsi_gradients g;
+    double *right, *alpha;
+    tws_status status;
+    size_t i;
+    memset(&ridge, 0, sizeof ridge);
+    memset(&g, 0, sizeof g);
+    ridge.job = twsi_ridge_matrix(team, features, samples, width, ld, NULL);
+    ridge.factor.team = team;
+    ridge.dual = samples < width;
+    ridge.shift = lambda * (double)samples;
+    status = twsi_ridge_memory(&ridge, &g, pool, samples, width, &right);
+    if (status != TWS_OK) return status;
+    if (!twsi_ridge_factor(&ridge, ridge.dual ? width : samples, ld))
+        return twsi_not_positive(team->context, lambda, ridge.factor.size);
+    for (i = 0; i < samples; i++) right[i] = (double)labels[i];
+    if (!ridge.dual) { /* F' y; other holds y meanwhile */
+        memcpy(ridge.other, right, samples * sizeof *right);
+        twsi_ridge_across(&ridge.job, NULL, ridge.other, right);
+    }
+    g.multiply = twsi_ridge_multiply;
+    g.precondition = twsi_ridge_precondition;
+    g.data = &ridge;
+    g.size = ridge.factor.size;
+    g.most = 200;
+    g.tolerance = 1e-10;
+    alpha = coefficients; /* the longer array when dual */
+    status = twsi_conjugate(&g, right, alpha);
+    if (iterations != NULL) *iterations = g.iterations;
+    if (ridge.dual) {
+        memcpy(right, alpha, samples * sizeof *right);
+        twsi_ridge_across(&ridge.job, NULL, right, coefficients);
+    }
+    if (status == TWS_BAD_ARGUMENT)
+        return twsi_not_positive(team->context, lambda, ridge.factor.size);
+    if (status == TWS_NOT_CONVERGED)
+        return twsi_fail(team->context, status,
+                         "200 iterations with lambda = %.9g left a residual above 1e-10 of the "
+                         "right-hand side; make lambda larger",
+                         lambda);
+    return status;
+}
+
+/* Workers for a regression: below about a million operations the caller alone. */
+TWSI_FN size_t twsi_ridge_workers(size_t samples, size_t width) {
+    const double least = (double)twsi_min(samples, width);
+    return least * (double)samples * (double)width < 1e6 ? 1 : TWSI_MAX_THREADS;
+}
+
+TWSI_FN tws_status twsi_ridge_open(twsi_team *team, tws_context *context,
+                                   const tws_real *features, size_t samples, size_t width,
+                                   size_t ld, const tws_real *labels, const double *lambdas,
+                                   size_t count) {
+    tws_status status = twsi_require(context, "labels", labels);
+    size_t row;
+    memset(team, 0, sizeof *team);
+    if (status == TWS_OK) status = twsi_require(context, "lambdas", lambdas);
+    if (status == TWS_OK) status = twsi_check_ridge(context, samples, width, lambdas, count);
+    if (status == TWS_OK)
+        status = twsi_check_matrix(context, "features", features, samples, width, ld);
+    if (status == TWS_OK)
+        status = twsi_team_open(team, context, twsi_ridge_workers(samples, width));
+    for (row = 0; status == TWS_OK && row < samples; row++) {
+        const tws_real *x = features + row * ld;
+        if (!team->kernels->all_finite(x, width))
+            status = twsi_fail(context, TWS_NOT_FINITE,
+                               "features row %lu, column %lu is NaN or infinite",
+                               (unsigned long)row,
+                               (unsigned long)twsi_find_not_finite(x, width));
+    }
+    if (status == TWS_OK) status = twsi_require_finite(team, "labels", labels, samples);
+    return status;
+}
+
+TWS_API tws_status tws_ridge(tws_context *context, const tws_real *features, size_t samples,
+                             size_t width, size_t ld, const tws_real *labels, double lambda,
+                             double *coefficients, size_t *iterations) {
+    twsi_team team;
+    twsi_pool pool;
+    tws_status status = twsi_ridge_open(&team, context, features, samples, width, ld, labels,
+                                        &lambda, 1);
+    if (status == TWS_OK) status = twsi_require(context, "coefficients", coefficients);
+    if (status == TWS_OK) {
+        twsi_pool_open(&pool, context);
+        status = twsi_ridge_solve(&team, &pool, features, samples, width, ld, labels, lambda,
+                                  coefficients, iterations);
+        twsi_pool_close(&pool);
+    }
+    twsi_team_close(&team);
+    return status;
+}
+
+/* ---- by products alone ---- */
+
+typedef struct twsi_ridge_known {
+    tws_operator apply;
+    void *user;
+    int dual;
+    size_t samples, width;
+    double shift, *other;
+} twsi_ridge_known;
+
+TWSI_FN tws_status twsi_known_multiply(void *data, const double *x, double *y) {
+    const twsi_ridge_known *known = (const twsi_ridge_known *)data;
+    const size_t m = known->dual ? known->samples : known->width;
+    size_t i;
+    if (known->apply(known->user, known->dual, x, known->other) != TWS_OK ||
+        known->apply(known->user, !known->dual, known->other, y) != TWS_OK)
+        return TWS_CALLBACK_FAILED;
+    for (i = 0; i < m; i++) y[i] += known->shift * x[i];
+    return twsi_all_finite(y, m) ? TWS_OK : TWS_NOT_FINITE;
+}
+
+TWSI_FN tws_status twsi_known_failed(tws_context *context, tws_status status, double lambda,
+                                     size_t most) {
+    if (status == TWS_CALLBACK_FAILED)
+        return twsi_fail(context, status, "apply, the product with the features, failed");
+    if (status == TWS_NOT_FINITE)
+        return twsi_fail(context, status, "the output of apply contains NaN or infinity");
+    if (status == TWS_NOT_CONVERGED)
+        return twsi_fail(context, status,
+                         "%lu iterations with lambda = %.9g were not enough; allow more or make "
+                         "lambda larger",
+                         (unsigned long)most, lambda);
+    return status;
+}
+
+TWS_API tws_status tws_ridge_operator(tws_context *context, tws_operator apply, void *user,
+                                      size_t samples, size_t width, const double *labels,
+                                      double lambda, double tolerance, size_t most,
+                                      double *coefficients, size_t *iterations) {
+    const size_t m = twsi_min(samples, width), longer = twsi_max(samples, width);
+    twsi_ridge_known known;
+    twsi_gradients g;
+    twsi_pool pool;
+    double *right, *solution;
+    tws_status status = twsi_check_ridge(context, samples, width, &lambda, 1);
+    if (status == TWS_OK && (apply == NULL || labels == NULL || coefficients == NULL))
+        status = twsi_fail(context, TWS_BAD_ARGUMENT, "%s is NULL",
+                           apply == NULL ? "apply" : labels == NULL ? "labels" : "coefficients");
+    if (status == TWS_OK && !(tolerance >= 1e-14 && tolerance <= 0.1))
+        status = twsi_fail(context, TWS_BAD_ARGUMENT,
+                           "tolerance is %.9g, it must be from 1e-14 to 0.1", tolerance);
+    if (status == TWS_OK && !twsi_all_finite(labels, samples))
+        status = twsi_fail(context, TWS_NOT_FINITE, "labels contain NaN or infinity");
+    if (status != TWS_OK) return status;
+    memset(&g, 0, sizeof g);
+    known.apply = apply;
+    known.user = user;
+    known.dual = samples < width;
+    known.samples = samples;
+    known.width = width;
+    known.shift = lambda * (double)samples;
+    twsi_pool_open(&pool, context);
+    g.residual = (double *)twsi_take(&pool, m, sizeof(double));
+    g.direction = (double *)twsi_take(&pool, m, sizeof(double));
+    g.image = (double *)twsi_take(&pool, m, sizeof(double));
+    known.other = (double *)twsi_take(&pool, longer, sizeof(double));
+    right = (double *)twsi_take(&pool, m, sizeof(double));
+    solution = (double *)twsi_take(&pool, m, sizeof(double));
+    g.multiply = twsi_known_multiply;
+    g.data = &known;
+    g.size = m;
+    g.most = most;
+    g.tolerance = tolerance;
+    if (pool.status != TWS_OK)
+        status = twsi_fail(context, pool.status, "no memory for 6 vectors of %lu numbers",
+                           (unsigned long)longer);
+    if (status == TWS_OK && known.dual) memcpy(right, labels, samples * sizeof *right);
+    if (status == TWS_OK && !known.dual && apply(user, 1, labels, right) != TWS_OK)
+        status = TWS_CALLBACK_FAILED;
+    if (status == TWS_OK && !twsi_all_finite(right, m)) status = TWS_NOT_FINITE;
+    if (status == TWS_OK) status = twsi_conjugate(&g, right, solution);
+    if (status == TWS_BAD_ARGUMENT) status = twsi_not_positive(context, lambda, m);
+    if (status == TWS_OK || status == TWS_NOT_CONVERGED) {
+        if (!known.dual) memcpy(coefficients, solution, width * sizeof *coefficients);
+        else if (apply(user, 1, solution, coefficients) != TWS_OK) status = TWS_CALLBACK_FAILED;
+    }
+    if (iterations != NULL) *iterations = g.iterations;
+    twsi_pool_close(&pool);
+    return twsi_known_failed(context, status, lambda, most);
+}
+
+/* ---- many lambdas: tridiagonal form ---- */
+
+#define TWSI_PATH_PANEL 32  /* reflections that are applied together */
+#define TWSI_PATH_GROUP 8   /* rows of the upper triangle multiplied while in cache */
+#define TWSI_PATH_CHUNKS 16 /* parts of the trailing matrix */
+#define TWSI_PATH_ROWS 32   /* rows of F Q that one task makes */
+
+typedef struct twsi_path {
+    twsi_team *team;
+    size_t size;       /* m */
+    double *a;         /* m x m: upper triangle; afterwards row k holds reflection k behind k */
+    double *d, *e, *reflect;
+    double *stack;     /* 2 PANEL x m: reflections of the panel, then their partners */
+    double *partial;   /* CHUNKS x m */
+    double *corner;    /* PANEL x PANEL per panel: the factors T of I - V T V' */
+    size_t first, chunks;
+    const double *x;   /* the vector in the product */
+    size_t start, held; /* of the panel in work */
+    /* the rows that G was made of */
+    const tws_real *rows;
+    size_t depth, ld;
+    /* solutions */
+    size_t samples, count, tasks;
+    int dual;
+    const tws_real *features, *labels;
+    size_t features_ld;
+    const double *shifts;                /* n lambda */
+    double *below, *pivot, *reduced;     /* m x count: L, 1/D, (T + mu)^-1 Q' g */
+    double *sums;                        /* tasks x 2 count */
+    double *alpha;                       /* samples x count, when dual */
+    double *work;                        /* workers x ROWS x (m + PANEL) */
+} twsi_path;
+
+/* Some rows of the upper triangle of G = R R'. */
+TWSI_FN void twsi_path_gram(void *data, size_t index, size_t worker) {
+    twsi_path *path = (twsi_path *)data;
+    const size_t m = path->size, first = index * TWSI_PATH_ROWS;
+    const size_t count = twsi_min(TWSI_PATH_ROWS, m - first);
+    double *copy = path->work + worker * TWSI_PATH_ROWS * path->depth;
+    size_t i, p;
+    for (i = 0; i < count; i++)
+        for (p = 0; p < path->depth; p++)
+            copy[i * path->depth + p] = (double)path->rows[(first + i) * path->ld + p];
+    path->team->kernels->svd_real(path->rows + first * path->ld, path->ld, m - first, path->depth,
+                                  copy, path->depth, count, 1.0, path->a + first * m + first, m,
+                                  NULL, 0);
+}
+
+/* Part of y = A x over the trailing rows from first on: groups index, index + chunks, ... */
+TWSI_FN void twsi_path_product(void *data, size_t index, size_t worker) {
+    twsi_path *path = (twsi_path *)data;
+    const twsi_kernels *kernels = path->team->kernels;
+    const size_t m = path->size;
+    double *y = path->partial + index * m, sum[TWSI_PATH_GROUP], weight[TWSI_PATH_GROUP];
+    size_t row, i, j;
+    (void)worker;
+    memset(y + path->first, 0, (m - path->first) * sizeof *y);
+    for (row = path->first + index * TWSI_PATH_GROUP; row < m;
+         row += path->chunks * TWSI_PATH_GROUP) {
+        const size_t count = twsi_min(TWSI_PATH_GROUP, m - row), next = row + count;
+        for (i = 0; i < count; i++) {
+            const double *a = path->a + (row + i) * m + row;
+            y[row + i] += a[i] * path->x[row + i];
+            for (j = i + 1; j < count; j++) {
+                y[row + i] += a[j] * path->x[row + j];
+                y[row + j] += a[j] * path->x[row + i];
+            }
+        }
+        if (next == m) break;
+        kernels->svd_double(path->a + row * m + next, m, count, m - next, path->x + next, m, 1,
+                            1.0, sum, count, NULL, 0);
+        for (i = 0; i < count; i++) {
+            y[row + i] += sum[i];
+            weight[i] = path->x[row + i];
+        }
+        kernels->svd_double(path->a + row * m + next, m, count, m - next, NULL, 0, 1, 1.0, weight,
+                            count, y + next, m);
+    }
+}
+
+/* The panel's update of a group of rows: a_i -= sum over c of v_c[i] w_c + w_c[i] v_c. */
+TWSI_FN void twsi_path_update(void *data, size_t index, size_t worker) {
+    twsi_path *path = (twsi_path *)data;
+    const size_t m = path->size, row = path->first + index * TWSI_PATH_GROUP;
+    const size_t count = twsi_min(TWSI_PATH_GROUP, m - row);
+    double weight[TWSI_PATH_GROUP * 2 * TWSI_PATH_PANEL];
+    size_t i, c;
+    (void)worker;
+    for (i = 0; i < count; i++)
+        for (c = 0; c < TWSI_PATH_PANEL; c++) {
+            double *w = weight + i * 2 * TWSI_PATH_PANEL;
+            w[c] = path->stack[(TWSI_PATH_PANEL + c) * m + row + i];
+            w[TWSI_PATH_PANEL + c] = path->stack[c * m + row + i];
+        }
+    path->team->kernels->svd_double(path->stack + row, m, 2 * TWSI_PATH_PANEL, m - row, NULL, 0,
+                                    count, -1.0, weight, 2 * TWSI_PATH_PANEL,
+                                    path->a + row * m + row, m);
+}
+
+/* y = A x - sum of the panel's pending updates, on entries from first on. */
+TWSI_FN void twsi_path_multiply(twsi_path *path, const double *x, double *y) {
+    const twsi_kernels *kernels = path->team->kernels;
+    const size_t m = path->size, first = path->first, held = path->held;
+    double along[2 * TWSI_PATH_PANEL], swap[2 * TWSI_PATH_PANEL];
+    size_t c, i;
+    path->x = x;
+    path->chunks = twsi_max(1, twsi_min(TWSI_PATH_CHUNKS, (m - first) * (m - first) / 32768));
+    twsi_run(path->team, path->chunks, twsi_path_product, path);
+    for (i = first; i < m; i++) y[i] = 0.0;
+    for (c = 0; c < path->chunks; c++)
+        for (i = first; i < m; i++) y[i] += path->partial[c * m + i];
+    if (held == 0) return;
+    kernels->svd_double(path->stack + first, m, held, m - first, x + first, m, 1, 1.0, along, held,
+                        NULL, 0);
+    kernels->svd_double(path->stack + TWSI_PATH_PANEL * m + first, m, held, m - first, x + first, m,
+                        1, 1.0, swap, held, NULL, 0);
+    kernels->svd_double(path->stack + first, m, held, m - first, NULL, 0, 1, -1.0, swap, held,
+                        y + first, m);
+    kernels->svd_double(path->stack + TWSI_PATH_PANEL * m + first, m, held, m - first, NULL, 0, 1,
+                        -1.0, along, held, y + first, m);
+}
+
+/* Reflection k, number held of its panel. */
+TWSI_FN void twsi_path_reflect(twsi_path *path, size_t k) {
+    const twsi_kernels *kernels = path->team->kernels;
+    const size_t m = path->size, held = path->held;
+    double *row = path->a + k * m, *v = path->stack + held * m;
+    double *w = path->stack + (TWSI_PATH_PANEL + held) * m, half = 0.0, beta;
+    size_t c, i;
+    for (c = 0; c < held; c++) {
+        const double *vc = path->stack + c * m, *wc = path->stack + (TWSI_PATH_PANEL + c) * m;
+        kernels->svd_add2(row + k, m - k, -vc[k], wc + k, -wc[k], vc + k);
+    }
+    path->d[k] = row[k];
+    if (k + 1 == m) return;
+    path->first = k + 1;
+    beta = path->reflect[k] = twsi_reflection(row + k + 1, m - k - 1, &path->e[k]);
+    if (beta == 0.0) return; /* v = w = 0, as the stack was cleared */
+    memcpy(v + k + 1, row + k + 1, (m - k - 1) * sizeof *v);
+    twsi_path_multiply(path, v, w);
+    for (i = k + 1; i < m; i++) {
+        w[i] *= beta;
+        half += 0.5 * beta * w[i] * v[i];
+    }
+    for (i = k + 1; i < m; i++) w[i] -= half * v[i];
+}
+
+/* G to T, and what the panels need to be applied at once. */
+TWSI_FN void twsi_path_reduce(twsi_path *path) {
+    const size_t m = path->size;
+    size_t start, k, i, j;
+    for (start = 0; start < m; start += TWSI_PATH_PANEL) {
+        const size_t count = twsi_min(TWSI_PATH_PANEL, m - start);
+        double *t = path->corner + start * TWSI_PATH_PANEL;
+        memset(path->stack, 0, 2 * TWSI_PATH_PANEL * m * sizeof *path->stack);
+        memset(t, 0, TWSI_PATH_PANEL * count * sizeof *t);
+        for (path->held = 0; path->held < count; path->held++)
+            twsi_path_reflect(path, start + path->held);
+        path->first = start + count;
+        twsi_run(path->team, twsi_ceil_div(m - path->first, TWSI_PATH_GROUP), twsi_path_update,
+                 path);
+        /* T of the product of reflections: column j is -beta_j T V' v_j, beta_j below */
+        for (j = 0; j < count; j++) {
+            double dot[TWSI_PATH_PANEL];
+            k = start + j;
+            t[j * TWSI_PATH_PANEL + j] = k + 1 < m ? path->reflect[k] : 0.0;
+            for (i = 0; i < j; i++)
+                dot[i] = twsi_sum_products(path->stack + i * m + k, path->stack + j * m + k, m - k);
+            for (i = 0; i < j; i++) {
+                size_t c;
+                for (c = i; c < j; c++)
+                    t[i * TWSI_PATH_PANEL + j] -=
+                        t[j * TWSI_PATH_PANEL + j] * t[i * TWSI_PATH_PANEL + c] * dot[c];
+            }
+            for (i = start; i <= k; i++) path->a[k * m + i] = 0.0;
+            if (t[j * TWSI_PATH_PANEL + j] == 0.0)
+                for (i = k + 1; i < m; i++) path->a[k * m + i] = 0.0;
+        }
+    }
+}
+
+/* rows (count x m) times Q, or, forward == 0, each row times Q' : x -> Q x. */
+TWSI_FN void twsi_path_rotate(const twsi_path *path, int forward, double *rows, size_t count,
+                              double *small) {
+    const twsi_kernels *kernels = path->team->kernels;
+    const size_t m = path->size, panels = twsi_ceil_div(m, TWSI_PATH_PANEL);
+    size_t b, r, i, j;
+    for (b = 0; b < panels; b++) {
+        const size_t start = (forward ? b : panels - 1 - b) * TWSI_PATH_PANEL;
+        const size_t width = twsi_min(TWSI_PATH_PANEL, m - start);
+        const double *v = path->a + start * m + start;
+        const double *t = path->corner + start * TWSI_PATH_PANEL;
+        kernels->svd_double(v, m, width, m - start, rows + start, m, count, 1.0, small, width, NULL,
+                            0);
+        for (r = 0; r < count; r++) {
+            double *s = small + r * width, image[TWSI_PATH_PANEL];
+            for (j = 0; j < width; j++) {
+                image[j] = 0.0;
+                if (forward) /* s T */
+                    for (i = 0; i <= j; i++) image[j] += s[i] * t[i * TWSI_PATH_PANEL + j];
+                else /* T s */
+                    for (i = j; i < width; i++) image[j] += t[j * TWSI_PATH_PANEL + i] * s[i];
+            }
+            memcpy(s, image, width * sizeof *s);
+        }
+        kernels->svd_double(v, m, width, m - start, NULL, 0, count, -1.0, small, width,
+                            rows + start, m);
+    }
+}
+
+/* T + mu = L D L' and reduced = (T + mu)^-1 right for every lambda; count if all are positive
+   definite, else the index of one that is not. */
+TWSI_FN size_t twsi_path_shifts(twsi_path *path, const double *right) {
+    const size_t m = path->size, n = path->count;
+    double largest = 0.0;
+    size_t i, c;
+    for (i = 0; i < m; i++) {
+        const double before = i > 0 ? fabs(path->e[i - 1]) : 0.0;
+        const double after = i + 1 < m ? fabs(path->e[i]) : 0.0;
+        largest = fmax(largest, fabs(path->d[i]) + before + after);
+    }
+    for (c = 0; c < n; c++) {
+        double *x = path->reduced + c, last = 0.0;
+        for (i = 0; i < m; i++) {
+            const double e = i > 0 ? path->e[i - 1] : 0.0;
+            const double l = i > 0 ? e * last : 0.0;
+            const double pivot = path->d[i] + path->shifts[c] - l * e;
+            if (!(pivot > 4.0 * DBL_EPSILON * (largest + path->shifts[c]))) return c;
+            last = 1.0 / pivot;
+            path->below[i * n + c] = l;
+            path->pivot[i * n + c] = last;
+            x[i * n] = right[i] - (i > 0 ? l * x[(i - 1) * n] : 0.0);
+        }
+        for (i = m; i-- > 0;) {
+            x[i * n] *= path->pivot[i * n + c];
+            if (i + 1 < m) x[i * n] -= path->below[(i + 1) * n + c] * x[(i + 1) * n];
+        }
+    }
+    return n;
+}
+
+/* One row f of F Q (of Q when dual) for all lambdas: fit = f reduced, hat = f (T + mu)^-1 f'. */
+TWSI_FN void twsi_path_sweep(const twsi_path *path, const double *f, double *fit, double *hat,
+                             double *z) {
+    const size_t n = path->count;
+    size_t i, c;
+    for (c = 0; c < n; c++) fit[c] = hat[c] = z[c] = 0.0;
+    for (i = 0; i < path->size; i++) {
+        const double *l = path->below + i * n, *p = path->pivot + i * n, *x = path->reduced + i * n;
+        const double entry = f[i];
+        for (c = 0; c < n; c++) {
+            z[c] = entry - l[c] * z[c];
+            hat[c] += p[c] * z[c] * z[c];
+            fit[c] += entry * x[c];
+        }
+    }
+}
+
+/* Errors at some samples. */
+TWSI_FN void twsi_path_errors(void *data, size_t index, size_t worker) {
+    twsi_path *path = (twsi_path *)data;
+    const size_t m = path->size, n = path->count, first = index * TWSI_PATH_ROWS;
+    const size_t count = twsi_min(TWSI_PATH_ROWS, path->samples - first);
+    double *rows = path->work + worker * (TWSI_PATH_ROWS * (m + TWSI_PATH_PANEL) + 3 * n);
+    double *small = rows + TWSI_PATH_ROWS * m, *fit = small + TWSI_PATH_ROWS * TWSI_PATH_PANEL;
+    double *hat = fit + n, *z = hat + n, *train = path->sums + index * 2 * n, *loo = train + n;
+    size_t i, j, c;
+    for (i = 0; i < count; i++) {
+        const tws_real *f = path->dual ? NULL : path->features + (first + i) * path->features_ld;
+        for (j = 0; j < m; j++)
+            rows[i * m + j] = f != NULL ? (double)f[j] : j == first + i ? 1.0 : 0.0;
+    }
+    twsi_path_rotate(path, 1, rows, count, small);
+    for (c = 0; c < 2 * n; c++) train[c] = 0.0;
+    for (i = 0; i < count; i++) {
+        const double label = (double)path->labels[first + i];
+        twsi_path_sweep(path, rows + i * m, fit, hat, z);
+        for (c = 0; c < n; c++) {
+            const double residual = path->dual ? path->shifts[c] * fit[c] : label - fit[c];
+            const double left = path->dual ? fit[c] / hat[c] : residual / (1.0 - hat[c]);
+            train[c] += residual * residual;
+            loo[c] += left * left;
+            if (path->alpha != NULL) path->alpha[c * path->samples + first + i] = fit[c];
+        }
+    }
+}
+
+TWSI_FN tws_status twsi_path_memory(twsi_path *path, twsi_pool *pool, int coefficients) {
+    const size_t m = path->size, n = path->count, workers = path->team->workers;
+    const size_t extra = twsi_ceil_div(3 * n, TWSI_PATH_ROWS);
+    const size_t width = twsi_max(path->depth, m + TWSI_PATH_PANEL) + extra;
+    path->tasks = twsi_ceil_div(path->samples, TWSI_PATH_ROWS);
+    path->a = (double *)twsi_take(pool, m, m * sizeof(double));
+    path->d = (double *)twsi_take(pool, m, sizeof(double));
+    path->e = (double *)twsi_take(pool, m, sizeof(double));
+    path->reflect = (double *)twsi_take(pool, m, sizeof(double));
+    path->stack = (double *)twsi_take(pool, m, 2 * TWSI_PATH_PANEL * sizeof(double));
+    path->partial = (double *)twsi_take(pool, m, TWSI_PATH_CHUNKS * sizeof(double));
+    path->corner = (double *)twsi_take(pool, m, TWSI_PATH_PANEL * sizeof(double));
+    path->below = (double *)twsi_take(pool, m, n * sizeof(double));
+    path->pivot = (double *)twsi_take(pool, m, n * sizeof(double));
+    path->reduced = (double *)twsi_take(pool, m, n * sizeof(double));
+    path->sums = (double *)twsi_take(pool, path->tasks, 2 * n * sizeof(double));
+    path->work = (double *)twsi_take(pool, workers * TWSI_PATH_ROWS, width * sizeof(double));
+    path->alpha = coefficients && path->dual
+                      ? (double *)twsi_take(pool, path->samples, n * sizeof(double))
+                      : NULL;
+    if (pool->status == TWS_OK) return TWS_OK;
+    return twsi_fail(path->team->context, pool->status,
+                     "no memory for the %lu x %lu matrix of the features", (unsigned long)m,
+                     (unsigned long)m);
+}
+
+/* Everything after G stands in a: right = F'y or y (m numbers, destroyed). */
+TWSI_FN tws_status twsi_path_solve(twsi_path *path, const double *lambdas, double *right,
+                                   double *train, double *loo) {
+    const size_t n = path->count;
+    double small[TWSI_PATH_PANEL];
+    size_t bad, t, c;
+    twsi_path_reduce(path);
+    twsi_path_rotate(path, 1, right, 1, small);
+    bad = twsi_path_shifts(path, right);
+    if (bad < n) return twsi_not_positive(path->team->context, lambdas[bad], path->size);
+    twsi_run(path->team, path->tasks, twsi_path_errors, path);
+    for (c = 0; c < n; c++) {
+        double sum[2] = {0.0, 0.0};
+        for (t = 0; t < path->tasks; t++) {
+            sum[0] += path->sums[t * 2 * n + c];
+            sum[1] += path->sums[t * 2 * n + n + c];
+        }
+        if (train != NULL) train[c] = sum[0] / (double)path->samples;
+        if (loo != NULL) loo[c] = sum[1] / (double)path->samples;
+    }
+    return TWS_OK;
+}
+
+typedef struct twsi_turn_job {
+    const tws_real *from;
+    tws_real *to;
+    size_t rows, columns, ld;
+} twsi_turn_job;
+
+#define TWSI_TURN 32
+
+/* to (columns x rows) = the transpose of from, a band of columns at a time. */
+TWSI_FN void twsi_turn_task(void *data, size_t index, size_t worker) {
+    const twsi_turn_job *job = (const twsi_turn_job *)data;
+    const size_t first = index * TWSI_TURN, end = twsi_min(job->columns, first + TWSI_TURN);
+    size_t block, i, j;
+    (void)worker;
+    for (block = 0; block < job->rows; block += TWSI_TURN)
+        for (j = first; j < end; j++)
+            for (i = block; i < twsi_min(job->rows, block + TWSI_TURN); i++)
+                job->to[j * job->rows + i] = job->from[i * job->ld + j];
+}
+
+TWSI_FN const tws_real *twsi_turned(twsi_team *team, twsi_pool *pool, const tws_real *from,
+                                    size_t rows, size_t columns, size_t ld) {
+    twsi_turn_job job;
+    job.from = from;
+    job.to = (tws_real *)twsi_take(pool, columns, rows * sizeof(tws_real));
+    job.rows = rows;
+    job.columns = columns;
+    job.ld = ld;
+    if (job.to != NULL) twsi_run(team, twsi_ceil_div(columns, TWSI_TURN), twsi_turn_task, &job);
+    return job.to;
+}
+
+/* The coefficient vectors: Q (T + mu)^-1 Q' F'y, or F' alpha. */
+TWSI_FN void twsi_path_coefficients(const twsi_path *path, twsi_ridge_job *job,
+                                    double *coefficients) {
+    const size_t n = path->count, m = path->size;
+    double small[TWSI_PATH_PANEL];
+    size_t c, i;
+    for (c = 0; c < n; c++) {
+        double *x = coefficients + c * job->columns;
+        if (path->dual) {
+            twsi_ridge_across(job, NULL, path->alpha + c * path->samples, x);
+        } else {
+            for (i = 0; i < m; i++) x[i] = path->reduced[i * n + c];
+            twsi_path_rotate(path, 0, x, 1, small);
+        }
+    }
+}
+
+TWSI_FN tws_status twsi_path_run(twsi_team *team, twsi_pool *pool, const tws_real *features,
+                                 size_t samples, size_t width, size_t ld, const tws_real *labels,
+                                 const double *lambdas, size_t count, double *coefficients,
+                                 double *train, double *loo) {
+    twsi_path path;
+    twsi_ridge_job job = twsi_ridge_matrix(team, features, samples, width, ld, NULL);
+    double *right, *y, *shifts;
+    tws_status status;
+    size_t i;
+    memset(&path, 0, sizeof path);
+    path.team = team;
+    path.dual = samples < width;
+    path.size = twsi_min(samples, width);
+    path.samples = samples;
+    path.count = count;
+    path.features = features;
+    path.features_ld = ld;
+    path.labels = labels;
+    path.depth = twsi_max(samples, width);
+    path.ld = path.dual ? ld : samples;
+    path.rows = path.dual ? features : twsi_turned(team, pool, features, samples, width, ld);
+    path.shifts = shifts = (double *)twsi_take(pool, count, sizeof(double));
+    job.partial = (double *)twsi_take(pool, width, job.chunks * sizeof(double));
+    y = (double *)twsi_take(pool, samples, sizeof(double));
+    right = (double *)twsi_take(pool, path.size, sizeof(double));
+    status = twsi_path_memory(&path, pool, coefficients != NULL);
+    if (status != TWS_OK) return status;
+    for (i = 0; i < count; i++) shifts[i] = lambdas[i] * (double)samples;
+    for (i = 0; i < samples; i++) y[i] = (double)labels[i];
+    if (path.dual) memcpy(right, y, samples * sizeof *right);
+    else twsi_ridge_across(&job, NULL, y, right);
+    twsi_run(team, twsi_ceil_div(path.size, TWSI_PATH_ROWS), twsi_path_gram, &path);
+    status = twsi_path_solve(&path, lambdas, right, train, loo);
+    if (status == TWS_OK && coefficients != NULL)
+        twsi_path_coefficients(&path, &job, coefficients);
+    return status;
+}
+
+TWS_API tws_status tws_ridge_path(tws_context *context, const tws_real *features, size_t samples,
+                                  size_t width, size_t ld, const tws_real *labels,
+                                  const double *lambdas, size_t count, double *coefficients,
+                                  double *train, double *loo) {
+    twsi_team team;
+    twsi_pool pool;
+    tws_status status = twsi_ridge_open(&team, context, features, samples, width, ld, labels,
+                                        lambdas, count);
+    if (status == TWS_OK) {
+        twsi_pool_open(&pool, context);
+        status = twsi_path_run(&team, &pool, features, samples, width, ld, labels, lambdas, count,
+                               coefficients, train, loo);
+        twsi_pool_close(&pool);
+    }
+    twsi_team_close(&team);
+    return status;
+}
+
+TWSI_FN tws_status twsi_kernel_run(twsi_team *team, twsi_pool *pool, const double *kernel,
+                                   size_t samples, const tws_real *labels, const double *lambdas,
+                                   size_t count, double *coefficients, double *train,
+                                   double *loo) {
+    twsi_path path;
+    double *right, *shifts;
+    tws_status status;
+    size_t i;
+    memset(&path, 0, sizeof path);
+    path.team = team;
+    path.dual = 1;
+    path.size = path.samples = samples;
+    path.count = count;
+    path.labels = labels;
+    path.shifts = shifts = (double *)twsi_take(pool, count, sizeof(double));
+    right = (double *)twsi_take(pool, samples, sizeof(double));
+    status = twsi_path_memory(&path, pool, 0);
+    if (status != TWS_OK) return status;
+    for (i = 0; i < count; i++) shifts[i] = lambdas[i] * (double)samples;
+    for (i = 0; i < samples; i++) {
+        right[i] = (double)labels[i];
+        memcpy(path.a + i * samples + i, kernel + i * samples + i,
+               (samples - i) * sizeof *path.a);
+        if (!twsi_all_finite(path.a + i * samples + i, samples - i))
+            return twsi_fail(team->context, TWS_NOT_FINITE,
+                             "kernel contains NaN or infinity in row %lu", (unsigned long)i);
+    }
+    path.alpha = coefficients;
+    return twsi_path_solve(&path, lambdas, right, train, loo);
+}
+
+TWS_API tws_status tws_kernel_path(tws_context *context, const double *kernel, size_t samples,
+                                   const tws_real *labels, const double *lambdas, size_t count,
+                                   double *coefficients, double *train, double *loo) {
+    twsi_team team;
+    twsi_pool pool;
+    size_t entries;
+    tws_status status = twsi_require(context, "kernel", kernel);
+    memset(&team, 0, sizeof team);
+    if (status == TWS_OK) status = twsi_require(context, "labels", labels);
+    if (status == TWS_OK) status = twsi_require(context, "lambdas", lambdas);
+    if (status == TWS_OK) status = twsi_check_ridge(context, samples, samples, lambdas, count);
+    if (status == TWS_OK && (!twsi_multiply(samples, samples, &entries) ||
+                             entries > SIZE_MAX / sizeof(double)))
+        status = twsi_fail(context, TWS_TOO_LARGE, "a kernel of %lu x %lu does not fit in memory",
+                           (unsigned long)samples, (unsigned long)samples);
+    if (status == TWS_OK)
+        status = twsi_team_open(&team, context, twsi_ridge_workers(samples, samples));
+    if (status == TWS_OK) status = twsi_require_finite(&team, "labels", labels, samples);
+    if (status == TWS_OK) {
+        twsi_pool_open(&pool, context);
+        status = twsi_kernel_run(&team, &pool, kernel, samples, labels, lambdas, count,
+                                 coefficients, train, loo);
+        twsi_pool_close(&pool);
+    }
+    twsi_team_close(&team);
+    return status;
+}
+
+/* ---- the kernel of infinitely many neurons ---- */
+
+#define TWSI_KERNEL_TERMS 32 /* of Mehler's sum */
+#define TWSI_KERNEL_SCALES 9 /* Chebyshev nodes in |x| / sqrt d */
+#define TWSI_KERNEL_ROWS 64
+
+/* terms[k] = E[sigma(s z) He_k(z)] / sqrt(k!), terms[TERMS] = E[sigma(s z)^2]. */
+TWSI_FN void twsi_kernel_scale(const tws_activation *activation, double s, double *terms) {
+    double nodes[TWSI_FINE_NODES], weights[TWSI_FINE_NODES];
+    size_t panel, i, k;
+    twsi_gauss_rule(0, TWSI_FINE_NODES, nodes, weights);
+    for (k = 0; k <= TWSI_KERNEL_TERMS; k++) terms[k] = 0.0;
+    for (panel = 0; panel < TWSI_FINE_PANELS; panel++)
+        for (i = 0; i < TWSI_FINE_NODES; i++) {
+            const double z = twsi_fine_node(nodes, panel, i);
+            const double w = weights[i] * twsi_normal_density(z);
+            const double f = tws_activation_value(activation, s * z);
+            double before = 0.0, now = 1.0;
+            for (k = 0; k < TWSI_KERNEL_TERMS; k++) {
+                const double next = (z * now - sqrt((double)k) * before) / sqrt((double)(k + 1));
+                terms[k] += w * f * now;
+                before = now;
+                now = next;
+            }
+            terms[TWSI_KERNEL_TERMS] += w * f * f;
+        }
+}
+
+typedef struct twsi_limit_kernel {
+    twsi_team *team;
+    size_t inputs, count1, count2, first;
+    int same;
+    double *norm1, *norm2, *terms1, *terms2; /* terms: TERMS + 1 per sample */
+    tws_real *products;                      /* ROWS x count2 */
+    double *kernel;
+} twsi_limit_kernel;
+
+TWSI_FN void twsi_kernel_task(void *data, size_t index, size_t worker) {
+    const twsi_limit_kernel *job = (const twsi_limit_kernel *)data;
+    const size_t stride = TWSI_KERNEL_TERMS + 1, i = job->first + index;
+    const double *a = job->terms1 + i * stride;
+    const tws_real *product = job->products + index * job->count2;
+    double *row = job->kernel + i * job->count2;
+    size_t j, k;
+    (void)worker;
+    for (j = 0; j < job->count2; j++) {
+        const double *b = job->terms2 + j * stride;
+        const double size = job->norm1[i] * job->norm2[j];
+        double cosine = size > 0.0 ? (double)product[j] / size : 0.0, sum = 0.0;
+        cosine = cosine > 1.0 ? 1.0 : cosine < -1.0 ? -1.0 : cosine;
+        for (k = TWSI_KERNEL_TERMS; k-- > 0;) sum = sum * cosine + a[k] * b[k];
+        row[j] = sum;
+    }
+    if (job->same) row[i] = a[TWSI_KERNEL_TERMS];
+}
+
+/* Lengths of the samples and, by interpolation in the length, their terms. */
+TWSI_FN void twsi_kernel_terms(const double *norm, size_t count, size_t inputs,
+                               const double *node, const double *table, double *terms) {
+    const size_t stride = TWSI_KERNEL_TERMS + 1;
+    size_t i, j, k, l;
+    for (i = 0; i < count; i++) {
+        const double s = norm[i] / sqrt((double)inputs);
+        double *out = terms + i * stride;
+        for (k = 0; k < stride; k++) out[k] = 0.0;
+        for (j = 0; j < TWSI_KERNEL_SCALES; j++) {
+            double weight = 1.0;
+            for (l = 0; l < TWSI_KERNEL_SCALES; l++)
+                if (l != j) weight *= (s - node[l]) / (node[j] - node[l]);
+            for (k = 0; k < stride; k++) out[k] += weight * table[j * stride + k];
+        }
+    }
+}
+
+TWSI_FN void twsi_kernel_norms(const tws_real *x, size_t count, size_t inputs, double *norm,
+                               double *low, double *high) {
+    size_t i;
+    for (i = 0; i < count; i++) {
+        norm[i] = sqrt(twsi_dot(x + i * inputs, x + i * inputs, inputs));
+        *low = fmin(*low, norm[i]);
+        *high = fmax(*high, norm[i]);
+    }
+}
+
+TWSI_FN tws_status twsi_kernel_fill(twsi_limit_kernel *job, twsi_pool *pool,
+                                    const tws_activation *activation, const tws_real *first,
+                                    const tws_real *second) {
+    const size_t stride = TWSI_KERNEL_TERMS + 1, d = job->inputs;
+    const size_t rows = twsi_min(TWSI_KERNEL_ROWS, job->count1);
+    double node[TWSI_KERNEL_SCALES], low = HUGE_VAL, high = 0.0, *table;
+    twsi_gemm_buffers buffers;
+    size_t i;
+    table = (double *)twsi_take(pool, TWSI_KERNEL_SCALES, stride * sizeof(double));
+    job->norm1 = (double *)twsi_take(pool, job->count1, sizeof(double));
+    job->terms1 = (double *)twsi_take(pool, job->count1, stride * sizeof(double));
+    job->norm2 = job->same ? job->norm1 : (double *)twsi_take(pool, job->count2, sizeof(double));
+    job->terms2 = job->same ? job->terms1
+                            : (double *)twsi_take(pool, job->count2, stride * sizeof(double));
+    job->products = (tws_real *)twsi_take(pool, rows, job->count2 * sizeof(tws_real));
+    buffers = twsi_gemm_prepare(job->team, pool, rows, job->count2, d);
+    if (pool->status != TWS_OK)
+        return twsi_fail(job->team->context, pool->status, "no memory for the terms of the kernel");
+    twsi_kernel_norms(first, job->count1, d, job->norm1, &low, &high);
+    if (!job->same) twsi_kernel_norms(second, job->count2, d, job->norm2, &low, &high);
+    low /= sqrt((double)d);
+    high = fmax(high / sqrt((double)d), low + 1e-3);
+    for (i = 0; i < TWSI_KERNEL_SCALES; i++) {
+        const double angle = TWSI_PI * ((double)i + 0.5) / TWSI_KERNEL_SCALES;
+        node[i] = 0.5 * (low + high) + 0.5 * (high - low) * cos(angle);
+        twsi_kernel_scale(activation, node[i], table + i * stride);
+    }
+    twsi_kernel_terms(job->norm1, job->count1, d, node, table, job->terms1);
+    if (!job->same) twsi_kernel_terms(job->norm2, job->count2, d, node, table, job->terms2);
+    for (job->first = 0; job->first < job->count1; job->first += rows) {
+        const size_t now = twsi_min(rows, job->count1 - job->first);
+        twsi_gemm_with(job->team, &buffers, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, now, job->count2, d, 1,
+                       first + job->first * d, d, second, d, 0, job->products, job->count2);
+        twsi_run(job->team, now, twsi_kernel_task, job);
+    }
+    return TWS_OK;
+}
+
+TWS_API tws_status tws_limit_kernel(tws_context *context, const tws_activation *activation,
+                                    size_t inputs, const tws_real *first, size_t count1,
+                                    const tws_real *second, size_t count2, double *kernel) {
+    twsi_limit_kernel job;
+    twsi_team team;
+    twsi_pool pool;
+    const char *why;
+    size_t entries;
+    tws_status status = twsi_require(context, "activation", activation);
+    memset(&job, 0, sizeof job);
+    memset(&team, 0, sizeof team);
+    job.same = second == NULL;
+    if (second == NULL) {
+        second = first;
+        count2 = count1;
+    }
+    if (status == TWS_OK) status = twsi_require(context, "kernel", kernel);
+    if (status != TWS_OK) return status;
+    why = twsi_check_activation(activation);
+    if (why != NULL) return twsi_fail(context, TWS_BAD_ARGUMENT, "activation: %s", why);
+    if (inputs == 0 || count1 == 0 || count2 == 0)
+        return twsi_fail(context, TWS_BAD_ARGUMENT,
+                         "inputs is %lu, count1 is %lu, count2 is %lu, each must be at least 1",
+                         (unsigned long)inputs, (unsigned long)count1, (unsigned long)count2);
+    status = twsi_check_matrix(context, "first", first, count1, inputs, inputs);
+    if (status == TWS_OK)
+        status = twsi_check_matrix(context, "second", second, count2, inputs, inputs);
+    if (status == TWS_OK &&
+        (!twsi_multiply(count1, count2, &entries) || entries > SIZE_MAX / sizeof(double)))
+        status = twsi_fail(context, TWS_TOO_LARGE, "a kernel of %lu x %lu does not fit in memory",
+                           (unsigned long)count1, (unsigned long)count2);
+    if (status == TWS_OK)
+        status = twsi_team_open(&team, context, twsi_max(1, count1 / 8 * count2 / 4096));
+    if (status == TWS_OK) status = twsi_require_finite(&team, "first", first, count1 * inputs);
+    if (status == TWS_OK) status = twsi_require_finite(&team, "second", second, count2 * inputs);
+    if (status == TWS_OK) {
+        job.team = &team;
+        job.inputs = inputs;
+        job.count1 = count1;
+        job.count2 = count2;
+        job.kernel = kernel;
+        twsi_pool_open(&pool, context);
+        status = twsi_kernel_fill(&job, &pool, activation, first, second);
+        twsi_pool_close(&pool);
+    }
+    twsi_team_close(&team);
+    return status;
 }
 
 /* ==========================================================================

@@ -1,0 +1,79 @@
+/* Ridge regression beside the time that its operations take at the peak of the machine.
+ *
+ *   cc -std=c99 -O2 -I.. readout.c -o readout -lm
+ *   ./readout PEAK [NxSAMPLES ...]      PEAK in GFLOP/s, as the program gemm measures it
+ *
+ * One lambda (tws_ridge): n N m + m^3 / 3 operations with m the smaller of N and n. A grid of 25
+ * lambdas with leave-one-out errors (tws_ridge_path) beside 25 times one lambda. Medians of three. */
+#define TWOSTEP_IMPLEMENTATION
+#include "twostep.h"
+
+#include <stdlib.h>
+
+#define GRID 25
+
+static double middle(double *x) {
+    double a = x[0], b = x[1], c = x[2];
+    return a > b ? (b > c ? b : a > c ? c : a) : (a > c ? a : b > c ? c : b);
+}
+
+static void must(tws_status status, const tws_context *context) {
+    if (status == TWS_OK) return;
+    fprintf(stderr, "readout: %s\n", context->message);
+    exit(1);
+}
+
+static void line(tws_context *context, size_t N, size_t n, double peak) {
+    tws_real *features = (tws_real *)malloc(N * n * sizeof *features);
+    tws_real *labels = (tws_real *)malloc(n * sizeof *labels);
+    double *coefficients = (double *)malloc(N * GRID * sizeof *coefficients);
+    double lambdas[GRID], train[GRID], loo[GRID], single[3], grid[3];
+    const double m = (double)(N < n ? N : n);
+    const double floor = (m * (double)N * (double)n + m * m * m / 3) / peak * 1e-9;
+    size_t iterations = 0, i;
+    int run;
+    if (features == NULL || labels == NULL || coefficients == NULL) exit(1);
+    must(tws_random_matrix(context, 1, TWS_FOR_USER, 0, n, N, features, N), context);
+    must(tws_random_matrix(context, 1, TWS_FOR_USER + 1, 0, 1, n, labels, n), context);
+    for (i = 0; i < N * n; i++) /* the mean and the size of a shifted tanh */
+        features[i] = (tws_real)((0.45 + 0.5 * (double)features[i]) / sqrt((double)N));
+    for (i = 0; i < GRID; i++) lambdas[i] = pow(10.0, -6.0 + 0.25 * (double)i);
+    for (run = 0; run < 3; run++) {
+        double start = twsi_seconds();
+        must(tws_ridge(context, features, n, N, N, labels, 1e-3, coefficients, &iterations), context);
+        single[run] = twsi_seconds() - start;
+        start = twsi_seconds();
+        must(tws_ridge_path(context, features, n, N, N, labels, lambdas, GRID, coefficients, train, loo), context);
+        grid[run] = twsi_seconds() - start;
+    }
+    printf("N = %5lu, n = %5lu   one lambda %6.3f s, %lu iterations, floor %6.3f s, ratio %5.2f   grid of %d %6.3f s, "
+           "%4.1f x one lambda\n",
+           (unsigned long)N, (unsigned long)n, middle(single), (unsigned long)iterations, floor, middle(single) / floor,
+           GRID, middle(grid), middle(grid) / middle(single));
+    fflush(stdout);
+    free(coefficients);
+    free(labels);
+    free(features);
+}
+
+int main(int count, char **arguments) {
+    tws_context context = tws_default_context();
+    const double peak = count > 1 ? atof(arguments[1]) : 0.0;
+    int i;
+    if (!(peak > 0.0)) {
+        fprintf(stderr, "usage: readout PEAK [NxSAMPLES ...]\n");
+        return 2;
+    }
+    for (i = 2; i < count; i++) {
+        unsigned long N = 0, n = 0;
+        if (sscanf(arguments[i], "%lux%lu", &N, &n) != 2 || N == 0 || n == 0) return 2;
+        line(&context, N, n, peak);
+    }
+    if (count == 2) {
+        line(&context, 1024, 1024, peak);
+        line(&context, 2048, 2048, peak);
+        line(&context, 2048, 4096, peak);
+        line(&context, 4096, 4096, peak);
+    }
+    return 0;
+}
