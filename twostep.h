@@ -894,6 +894,10 @@ TWS_API tws_status tws_hermite_coefficients(tws_context *context, const tws_acti
 TWS_API tws_status tws_limit_theory(tws_context *context, const tws_theory_input *input,
                                     tws_limit *limit);
 
+/* limit.orders alone, in no time: 1 + floor(alpha2 / (1/2 - alpha1)), or with the plain output scale
+   floor((alpha1 + alpha2) / (1/2 - alpha1)); at least 1. The input's exponents must be in range. */
+TWS_API size_t tws_limit_orders(const tws_theory_input *input);
+
 /*
  * Outliers, edge and alignments of W_1 and W_2 at this N, with nothing expanded in the step size:
  * the resummed theory of @@THEORY, validity as above. step1, step2: written on success only; either
@@ -1090,6 +1094,42 @@ typedef struct tws_result {
  */
 TWS_API tws_status tws_run(tws_context *context, const tws_config *config, unsigned cases,
                            tws_result *result);
+
+/* A grid of step exponents, and who hears of it. Plain data; the caller owns the arrays. */
+typedef struct tws_sweep_plan {
+    const double *alpha1; /* rows of them, each at least 0 and below 1/2 */
+    size_t rows;
+    const double *alpha2; /* columns of them, likewise */
+    size_t columns;
+    const unsigned char *skip; /* rows x columns, not 0 where a cell is not wanted; NULL: all are */
+
+    /* Sets *row to the row to compute next and returns 1, or returns 0 when there is none left, so
+       that rows can be handed out one by one. NULL: all rows in order. */
+    int (*next)(void *user, size_t *row);
+
+    /* Gets the finished cells of a row (columns of them, those not wanted are all 0); another value
+       than 0 ends the sweep with TWS_CALLBACK_FAILED. Called by the calling thread. */
+    int (*report)(void *user, size_t row, const tws_spectrum *cells);
+    void *user;
+} tws_sweep_plan;
+
+/*
+ * Phase diagram: the outliers of W_2 of config->batches for every (alpha1, alpha2) of the plan, from
+ * one seed; config's own exponents are not used. Nothing is computed twice: W_0, the data and G_0
+ * serve all rows; as W_1 X' = W_0 X' + eta1 G_0 X', two products serve every pre-activation, and a
+ * row costs one product (its G_1); all columns of a row, W_1 + eta2 G_1, share their passes.
+ *
+ * In each spectrum top counts the values that were looked for and found, the outliers among them:
+ * nothing below the edge is computed. outliers and edge mean the same as in tws_measure and agree
+ * with tws_run (values to about 1e-5). passes are those of the cell alone.
+ * Each cell is the same bits whatever else the plan asks for, in whatever order.
+ * Errors: those of tws_run; TWS_CALLBACK_FAILED from report. TWS_NOT_CONVERGED is returned at the
+ * end, with all rows reported. Memory: W_0, G_0, W_1, G_1, the batch, two N x n products, one block
+ * of samples, columns x top pairs of singular vectors. Threads: context; same bits for any number.
+ * Determinism: D1. Cost: 6 N d n operations (10 N d n on a fresh batch), and 2 N d n for each row.
+ */
+TWS_API tws_status tws_sweep(tws_context *context, const tws_config *config,
+                             const tws_sweep_plan *plan);
 
 #ifdef __cplusplus
 }
@@ -6656,15 +6696,13 @@ TWSI_FN void twsi_alignments(const double *right, const tws_real *directions, si
     }
 }
 
-/* From the triplets to everything else. */
-TWSI_FN tws_status twsi_describe(tws_context *context, twsi_pool *pool, const tws_real *weights,
+/* From the triplets to everything else. square: the squared lengths of the rows. */
+TWSI_FN tws_status twsi_describe(tws_context *context, twsi_pool *pool, const double *square,
                                  size_t count, size_t inputs, const tws_real *readout,
                                  const tws_real *directions, size_t p, const double *left,
                                  const double *right, tws_spectrum *spectrum) {
-    double *square = (double *)twsi_take(pool, count, sizeof(double));
     twsi_rows_spectrum rows;
     tws_status status = TWS_OK;
-    size_t i;
     rows.context = context;
     rows.count = count;
     rows.rows = (double)count;
@@ -6675,8 +6713,6 @@ TWSI_FN tws_status twsi_describe(tws_context *context, twsi_pool *pool, const tw
         status = twsi_fail(context, pool->status, "no memory for the variances of the rows");
     status = twsi_agree(context, status);
     if (status != TWS_OK) return status;
-    for (i = 0; i < count; i++)
-        square[i] = twsi_dot(weights + i * inputs, weights + i * inputs, inputs);
     status = twsi_reduce(context, &rows.rows, 1, "number of neurons");
     if (directions != NULL) twsi_alignments(right, directions, p, inputs, spectrum);
     if (status == TWS_OK) status = twsi_settle_edge(&rows, left, spectrum);
@@ -6710,12 +6746,14 @@ TWS_API tws_status tws_measure(tws_context *context, const tws_real *weights, si
         twsi_check_measure(context, weights, count, inputs, directions, p, top, spectrum);
     tws_svd_options options;
     tws_svd_result result;
-    double *left = NULL, *right = NULL;
+    double *left = NULL, *right = NULL, *square = NULL;
     twsi_pool pool;
+    size_t i;
     twsi_pool_open(&pool, context);
     if (status == TWS_OK) {
         left = (double *)twsi_take(&pool, top, count * sizeof(double));
         right = (double *)twsi_take(&pool, top, inputs * sizeof(double));
+        square = (double *)twsi_take(&pool, count, sizeof(double));
         if (pool.status != TWS_OK)
             status = twsi_fail(context, pool.status, "no memory for the singular vectors");
     }
@@ -6730,8 +6768,11 @@ TWS_API tws_status tws_measure(tws_context *context, const tws_real *weights, si
         spectrum->passes = result.passes;
     }
     if (status == TWS_OK || status == TWS_NOT_CONVERGED) {
-        const tws_status described = twsi_describe(context, &pool, weights, count, inputs, readout,
-                                                   directions, p, left, right, spectrum);
+        tws_status described;
+        for (i = 0; i < count; i++)
+            square[i] = twsi_dot(weights + i * inputs, weights + i * inputs, inputs);
+        described = twsi_describe(context, &pool, square, count, inputs, readout, directions, p,
+                                  left, right, spectrum);
         if (described != TWS_OK) status = described;
     }
     twsi_pool_close(&pool);
@@ -9068,9 +9109,17 @@ TWSI_FN int twsi_plain_output(const tws_theory_input *input) {
            input->output_scale * sqrt(input->neurons) > 10;
 }
 
+TWS_API size_t tws_limit_orders(const tws_theory_input *input) {
+    const double gap = 0.5 - input->alpha1;
+    const double orders = twsi_plain_output(input)
+                              ? twsi_floor((input->alpha1 + input->alpha2) / gap)
+                              : 1 + twsi_floor(input->alpha2 / gap);
+    return (size_t)fmin(fmax(orders, 1), 1e9);
+}
+
 TWSI_FN void twsi_limit_fill(tws_limit *limit, const tws_theory_input *input,
                              double *constants, const int *fresh, const int *reuse) {
-    double gap = 0.5 - input->alpha1, ratio = input->neurons / input->inputs, orders;
+    double gap = 0.5 - input->alpha1, ratio = input->neurons / input->inputs;
     int plain = twsi_plain_output(input);
     size_t k;
     if (input->activation.kind == TWS_RELU && input->batches == TWS_REUSE) {
@@ -9081,9 +9130,7 @@ TWSI_FN void twsi_limit_fill(tws_limit *limit, const tws_theory_input *input,
         if (exponent < 1e-12 && !(exponent > -1e-12 && constant > pow(ratio, 0.25))) constant = 0;
         if (constant > 0) limit->outliers++;
     }
-    orders = plain ? twsi_floor((input->alpha1 + input->alpha2) / gap)
-                   : 1 + twsi_floor(input->alpha2 / gap);
-    limit->orders = (size_t)fmin(fmax(orders, 1), 1e9);
+    limit->orders = tws_limit_orders(input);
     limit->listed = twsi_min(twsi_max(limit->orders, 4), TWS_MAX_ORDERS);
     for (k = 0; k < limit->listed; k++) {
         tws_order *order = &limit->order[k];
@@ -11132,6 +11179,547 @@ TWS_API tws_status tws_run(tws_context *context, const tws_config *config, unsig
     if (status == TWS_OK) status = twsi_run_all(&run, cases, &worst);
     twsi_pool_close(&pool);
     result->seconds_total = twsi_seconds() - start;
+    return status != TWS_OK ? status : worst;
+}
+
+/* ---- a grid of step exponents ----
+ *
+ * Every pre-activation of a row of the grid is X W_1' = X W_0' + eta1 X G_0': two products of the
+ * seed, kept, and combined element by element. A row costs the product of its G_1, and its cells
+ * W_1 + eta2 G_1 are searched for outliers together.
+ * How far down to search is known only when the outliers are: the edge comes from the rows without
+ * them. A first guess takes out of the rows what lies along W_2' a, W_2' a^2, W_2' a^3 and
+ * W_2' (a |a|), where the outliers of the theory are, and if the edge that is then measured turns
+ * out lower, the cell is searched again down to there. */
+
+#define TWSI_PHASE_BLOCK 2048 /* samples whose slopes are held at once */
+#define TWSI_PHASE_GUESS 4    /* directions of the first guess */
+#define TWSI_PHASE_SMALL 128  /* smaller matrices are measured whole */
+
+typedef struct twsi_phase {
+    tws_context *context;
+    const tws_config *config;
+    const tws_sweep_plan *plan;
+    twsi_team team;
+    int fresh;
+    double scale; /* s */
+    tws_real *weights0, *gradient0, *readout, *directions;
+    tws_real *inputs, *labels; /* of the batch of step two */
+    tws_real *base, *shift;    /* N x n: W_0 X', G_0 X' */
+    /* a row of the grid */
+    double eta1;
+    tws_real *weights1, *gradient1;
+    tws_real *slopes, *scaled; /* N x block, block x d */
+    double *output;            /* block */
+    size_t block, start, samples;
+    double *square;   /* 3 x N: |w_i|^2, w_i . g_i, |g_i|^2 */
+    tws_real *powers; /* GUESS x N: a, a^2, a^3, a |a|, unit length */
+    tws_real *back;   /* 2 GUESS x d: powers times W_1, powers times G_1 */
+    tws_real *forth;  /* 2 x N x 2 GUESS: W_1 and G_1 times those */
+    /* its cells */
+    tws_spectrum *cells;
+    double *level;
+    size_t *pending;
+    double *factors, *levels, *values, *left, *right, *residuals;
+    tws_svd_result *found;
+    double *row_square, *row_variance; /* N each */
+    tws_real *small;                   /* N x d: W_2, where it is measured whole; else NULL */
+} twsi_phase;
+
+TWSI_FN double twsi_phase_eta(const tws_config *config, int step, double alpha) {
+    tws_config c = *config;
+    c.alpha1 = c.alpha2 = alpha;
+    return tws_step_size(&c, step);
+}
+
+TWSI_FN tws_status twsi_phase_check(tws_context *context, const tws_config *config,
+                                    const tws_sweep_plan *plan) {
+    tws_status status = twsi_check_config(context, config);
+    size_t i;
+    if (status != TWS_OK) return status;
+    if (context != NULL && context->reduce != NULL)
+        return twsi_fail(context, TWS_BAD_ARGUMENT,
+                         "context.reduce is set, tws_sweep holds all neurons in one process: it "
+                         "must be NULL");
+    if (plan == NULL) return twsi_fail(context, TWS_BAD_ARGUMENT, "plan is NULL");
+    if (plan->alpha1 == NULL || plan->alpha2 == NULL || plan->report == NULL)
+        return twsi_fail(context, TWS_BAD_ARGUMENT, "plan.%s is NULL",
+                         plan->alpha1 == NULL   ? "alpha1"
+                         : plan->alpha2 == NULL ? "alpha2"
+                                                : "report");
+    if (plan->rows == 0 || plan->columns == 0)
+        return twsi_fail(context, TWS_BAD_ARGUMENT,
+                         "plan.rows is %lu and plan.columns is %lu, each must be at least 1",
+                         (unsigned long)plan->rows, (unsigned long)plan->columns);
+    for (i = 0; i < plan->rows + plan->columns; i++) {
+        const int first = i < plan->rows;
+        const double alpha = first ? plan->alpha1[i] : plan->alpha2[i - plan->rows];
+        if (!(alpha >= 0.0 && alpha < 0.5))
+            return twsi_fail(context, TWS_BAD_ARGUMENT,
+                             "plan.alpha%d[%lu] is %.9g, it must be at least 0 and below 0.5",
+                             first ? 1 : 2, (unsigned long)(first ? i : i - plan->rows), alpha);
+    }
+    return TWS_OK;
+}
+
+TWSI_FN tws_status twsi_phase_memory(twsi_phase *phase, twsi_pool *pool) {
+    const tws_config *c = phase->config;
+    const size_t real = sizeof(tws_real), row = c->inputs * real;
+    const size_t columns = phase->plan->columns, top = c->top;
+    phase->block = twsi_min(c->samples, TWSI_PHASE_BLOCK);
+    phase->weights0 = (tws_real *)twsi_take(pool, c->neurons, row);
+    phase->gradient0 = (tws_real *)twsi_take(pool, c->neurons, row);
+    phase->weights1 = (tws_real *)twsi_take(pool, c->neurons, row);
+    phase->gradient1 = (tws_real *)twsi_take(pool, c->neurons, row);
+    phase->readout = (tws_real *)twsi_take(pool, c->neurons, real);
+    phase->directions = (tws_real *)twsi_take(pool, c->target.directions, row);
+    phase->inputs = (tws_real *)twsi_take(pool, c->samples, row);
+    phase->labels = (tws_real *)twsi_take(pool, c->samples, real);
+    phase->base = (tws_real *)twsi_take(pool, c->neurons, c->samples * real);
+    phase->shift = (tws_real *)twsi_take(pool, c->neurons, c->samples * real);
+    phase->slopes = (tws_real *)twsi_take(pool, c->neurons, phase->block * real);
+    phase->scaled = (tws_real *)twsi_take(pool, phase->block, row);
+    phase->output = (double *)twsi_take(pool, phase->block, sizeof(double));
+    phase->square = (double *)twsi_take(pool, 3 * c->neurons, sizeof(double));
+    phase->powers = (tws_real *)twsi_take(pool, TWSI_PHASE_GUESS * c->neurons, real);
+    phase->back = (tws_real *)twsi_take(pool, 2 * TWSI_PHASE_GUESS, row);
+    phase->forth = (tws_real *)twsi_take(pool, 4 * TWSI_PHASE_GUESS * c->neurons, real);
+    phase->cells = (tws_spectrum *)twsi_take(pool, columns, sizeof(tws_spectrum));
+    phase->level = (double *)twsi_take(pool, columns, sizeof(double));
+    phase->pending = (size_t *)twsi_take(pool, columns, sizeof(size_t));
+    phase->factors = (double *)twsi_take(pool, columns, sizeof(double));
+    phase->levels = (double *)twsi_take(pool, columns, sizeof(double));
+    phase->values = (double *)twsi_take(pool, columns, top * sizeof(double));
+    phase->residuals = (double *)twsi_take(pool, columns, top * sizeof(double));
+    phase->left = (double *)twsi_take(pool, columns * top, c->neurons * sizeof(double));
+    phase->right = (double *)twsi_take(pool, columns * top, c->inputs * sizeof(double));
+    phase->found = (tws_svd_result *)twsi_take(pool, columns, sizeof(tws_svd_result));
+    phase->row_square = (double *)twsi_take(pool, c->neurons, sizeof(double));
+    phase->row_variance = (double *)twsi_take(pool, c->neurons, sizeof(double));
+    phase->small = twsi_min(c->neurons, c->inputs) < TWSI_PHASE_SMALL
+                       ? (tws_real *)twsi_take(pool, c->neurons, row)
+                       : NULL;
+    if (pool->status == TWS_OK) return TWS_OK;
+    return twsi_fail(phase->context, pool->status,
+                     "no memory for a sweep with neurons = %lu, inputs = %lu, samples = %lu: it "
+                     "keeps two matrices of neurons x samples",
+                     (unsigned long)c->neurons, (unsigned long)c->inputs,
+                     (unsigned long)c->samples);
+}
+
+/* a, a^2, a^3, a |a|, each of unit length. */
+TWSI_FN void twsi_phase_powers(twsi_phase *phase) {
+    const size_t n = phase->config->neurons;
+    size_t i, k;
+    for (k = 0; k < TWSI_PHASE_GUESS; k++) {
+        tws_real *power = phase->powers + k * n;
+        double norm = 0.0;
+        for (i = 0; i < n; i++) {
+            const double a = (double)phase->readout[i] * sqrt((double)n);
+            const double x = k == 0 ? a : k == 1 ? a * a : k == 2 ? a * a * a : a * fabs(a);
+            power[i] = (tws_real)x;
+            norm += x * x;
+        }
+        twsi_scale(power, norm > 0.0 ? 1.0 / sqrt(norm) : 0.0, n);
+    }
+}
+
+/* What all rows share: the data, G_0 and the two products with the batch of step two. */
+TWSI_FN tws_status twsi_phase_data(twsi_phase *phase) {
+    tws_context *context = phase->context;
+    const tws_config *c = phase->config;
+    tws_network network;
+    tws_batch batch;
+    tws_status status = tws_make_weights(context, c, 0, c->neurons, phase->weights0);
+    if (status == TWS_OK) status = tws_make_readout(context, c, 0, c->neurons, phase->readout);
+    if (status == TWS_OK) status = tws_make_directions(context, c, phase->directions);
+    if (status == TWS_OK)
+        status = tws_make_batch(context, c, phase->directions, 0, phase->inputs, phase->labels);
+    network.count = c->neurons;
+    network.inputs = c->inputs;
+    network.output_scale = phase->scale = tws_output_scale(c);
+    network.activation = c->activation;
+    network.weights = phase->weights0;
+    network.readout = phase->readout;
+    batch.samples = c->samples;
+    batch.inputs = phase->inputs;
+    batch.labels = phase->labels;
+    if (status == TWS_OK)
+        status = tws_gradient(context, &network, &batch, phase->gradient0, NULL);
+    if (status == TWS_OK && phase->fresh)
+        status = tws_make_batch(context, c, phase->directions, 1, phase->inputs, phase->labels);
+    if (status == TWS_OK)
+        status = tws_gemm(context, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, c->neurons, c->samples,
+                          c->inputs, 1, phase->weights0, c->inputs, phase->inputs, c->inputs, 0,
+                          phase->base, c->samples);
+    if (status == TWS_OK)
+        status = tws_gemm(context, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, c->neurons, c->samples,
+                          c->inputs, 1, phase->gradient0, c->inputs, phase->inputs, c->inputs, 0,
+                          phase->shift, c->samples);
+    if (status == TWS_OK) twsi_phase_powers(phase);
+    return status;
+}
+
+/* One piece of the columns of a block: pre-activations, output, slopes. */
+TWSI_FN void twsi_phase_slopes_task(void *data, size_t index, size_t worker) {
+    const twsi_phase *phase = (const twsi_phase *)data;
+    const twsi_kernels *kernels = phase->team.kernels;
+    const tws_config *c = phase->config;
+    const size_t column = index * TWSI_SWEEP_COLUMNS;
+    const size_t width = twsi_min(TWSI_SWEEP_COLUMNS, phase->samples - column);
+    const tws_real eta = (tws_real)phase->eta1;
+    tws_real value[TWSI_SWEEP_COLUMNS], sum[TWSI_SWEEP_COLUMNS];
+    double *output = phase->output + column;
+    size_t first, i, j;
+    (void)worker;
+    for (j = 0; j < width; j++) output[j] = 0.0;
+    for (first = 0; first < c->neurons; first += TWSI_SWEEP_ROWS) {
+        const size_t end = twsi_min(c->neurons, first + TWSI_SWEEP_ROWS);
+        for (j = 0; j < width; j++) sum[j] = 0;
+        for (i = first; i < end; i++) {
+            const size_t place = i * c->samples + phase->start + column;
+            tws_real *h = phase->slopes + i * phase->samples + column;
+            memcpy(h, phase->base + place, width * sizeof *h);
+            kernels->axpy(h, eta, phase->shift + place, width);
+            kernels->activate(&c->activation, h, phase->scale > 0.0 ? value : NULL, h, width);
+            if (phase->scale > 0.0) kernels->axpy(sum, phase->readout[i], value, width);
+        }
+        for (j = 0; j < width; j++) output[j] += (double)sum[j];
+    }
+}
+
+/* The samples of a block times their residual over n. */
+TWSI_FN void twsi_phase_scaled_task(void *data, size_t index, size_t worker) {
+    const twsi_phase *phase = (const twsi_phase *)data;
+    const size_t inputs = phase->config->inputs, n = phase->config->samples;
+    const size_t end = twsi_min(phase->samples, (index + 1) * TWSI_ROW_GROUP);
+    size_t j;
+    (void)worker;
+    for (j = index * TWSI_ROW_GROUP; j < end; j++) {
+        const size_t sample = phase->start + j;
+        const double residual = (double)phase->labels[sample] - phase->scale * phase->output[j];
+        phase->team.kernels->scaled_copy(phase->scaled + j * inputs,
+                                         (tws_real)(residual / (double)n),
+                                         phase->inputs + sample * inputs, inputs);
+    }
+}
+
+/* Rows of W_1 and G_1, and their squared lengths. */
+TWSI_FN void twsi_phase_rows_task(void *data, size_t index, size_t worker) {
+    const twsi_phase *phase = (const twsi_phase *)data;
+    const twsi_kernels *kernels = phase->team.kernels;
+    const size_t rows = phase->config->neurons, d = phase->config->inputs;
+    const size_t end = twsi_min(rows, (index + 1) * TWSI_ROW_GROUP);
+    size_t i;
+    (void)worker;
+    for (i = index * TWSI_ROW_GROUP; i < end; i++) {
+        tws_real *w = phase->weights1 + i * d, *g = phase->gradient1 + i * d;
+        kernels->scaled_copy(g, phase->readout[i], g, d);
+        memcpy(w, phase->weights0 + i * d, d * sizeof *w);
+        kernels->axpy(w, (tws_real)phase->eta1, phase->gradient0 + i * d, d);
+        phase->square[i] = twsi_dot(w, w, d);
+        phase->square[rows + i] = twsi_dot(w, g, d);
+        phase->square[2 * rows + i] = twsi_dot(g, g, d);
+    }
+}
+
+/* powers times W_1 and G_1, and both matrices times what comes out. */
+TWSI_FN tws_status twsi_phase_guesses(twsi_phase *phase) {
+    const size_t q = TWSI_PHASE_GUESS, n = phase->config->neurons, d = phase->config->inputs;
+    tws_status status = TWS_OK;
+    int which;
+    for (which = 0; which < 2 && status == TWS_OK; which++)
+        status = tws_gemm(phase->context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, q, d, n, 1,
+                          phase->powers, n, which ? phase->gradient1 : phase->weights1, d, 0,
+                          phase->back + (size_t)which * q * d, d);
+    for (which = 0; which < 2 && status == TWS_OK; which++)
+        status = tws_gemm(phase->context, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, n, 2 * q, d, 1,
+                          which ? phase->gradient1 : phase->weights1, d, phase->back, d, 0,
+                          phase->forth + (size_t)which * n * 2 * q, 2 * q);
+    return status;
+}
+
+/* W_1 and G_1 of one row of the grid, and what its cells share. */
+TWSI_FN tws_status twsi_phase_row(twsi_phase *phase, double alpha1) {
+    const tws_config *c = phase->config;
+    tws_status status = TWS_OK;
+    size_t j;
+    phase->eta1 = twsi_phase_eta(c, 1, alpha1);
+    for (phase->start = 0; phase->start < c->samples; phase->start += phase->block) {
+        phase->samples = twsi_min(phase->block, c->samples - phase->start);
+        twsi_run(&phase->team, twsi_ceil_div(phase->samples, TWSI_SWEEP_COLUMNS),
+                 twsi_phase_slopes_task, phase);
+        for (j = 0; j < phase->samples; j++)
+            if (!(phase->output[j] - phase->output[j] <= 0.0))
+                return twsi_fail(phase->context, TWS_NOT_FINITE,
+                                 "at alpha1 = %.9g the output for sample %lu is not finite: the "
+                                 "pre-activations are too large for the activation",
+                                 alpha1, (unsigned long)(phase->start + j));
+        twsi_run(&phase->team, twsi_ceil_div(phase->samples, TWSI_ROW_GROUP),
+                 twsi_phase_scaled_task, phase);
+        status = tws_gemm(phase->context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, c->neurons,
+                          c->inputs, phase->samples, 1, phase->slopes, phase->samples,
+                          phase->scaled, c->inputs, phase->start == 0 ? 0 : 1, phase->gradient1,
+                          c->inputs);
+        if (status != TWS_OK) return status;
+    }
+    twsi_run(&phase->team, twsi_ceil_div(c->neurons, TWSI_ROW_GROUP), twsi_phase_rows_task, phase);
+    status = twsi_require_finite(&phase->team, "the gradient of step two", phase->gradient1,
+                                 c->neurons * c->inputs);
+    if (status == TWS_OK)
+        status = twsi_require_finite(&phase->team, "the weights after step one", phase->weights1,
+                                     c->neurons * c->inputs);
+    return status == TWS_OK ? twsi_phase_guesses(phase) : status;
+}
+
+/* ---- one cell ---- */
+
+/* Cholesky factor of the Gram matrix of W_2' p_k = back_k + eta back_(q + k), lower part of gram. A
+   direction that adds nothing gets the diagonal 0. */
+TWSI_FN void twsi_phase_gram(const twsi_phase *phase, double eta, double *gram) {
+    const size_t q = TWSI_PHASE_GUESS, d = phase->config->inputs;
+    const tws_real *back = phase->back;
+    size_t i, j, k;
+    for (i = 0; i < q; i++)
+        for (j = 0; j <= i; j++) {
+            double sum = 0.0;
+            for (k = 0; k < d; k++)
+                sum += ((double)back[i * d + k] + eta * (double)back[(q + i) * d + k]) *
+                       ((double)back[j * d + k] + eta * (double)back[(q + j) * d + k]);
+            gram[i * q + j] = sum;
+        }
+    for (j = 0; j < q; j++) {
+        const double whole = gram[j * q + j];
+        double rest = whole;
+        for (k = 0; k < j; k++) rest -= gram[j * q + k] * gram[j * q + k];
+        gram[j * q + j] = rest > 1e-6 * whole ? sqrt(rest) : 0.0;
+        for (i = j + 1; i < q; i++) {
+            double sum = gram[i * q + j];
+            for (k = 0; k < j; k++) sum -= gram[i * q + k] * gram[j * q + k];
+            gram[i * q + j] = gram[j * q + j] > 0.0 ? sum / gram[j * q + j] : 0.0;
+        }
+    }
+}
+
+/* Squared length of the part of row i of W_2 in the space of the guess. */
+TWSI_FN double twsi_phase_guessed(const twsi_phase *phase, double eta, const double *gram,
+                                  size_t i) {
+    const size_t q = TWSI_PHASE_GUESS, n = phase->config->neurons;
+    const tws_real *w = phase->forth + i * 2 * q, *g = phase->forth + (n + i) * 2 * q;
+    double z[TWSI_PHASE_GUESS], square = 0.0;
+    size_t j, k;
+    for (j = 0; j < q; j++) {
+        double x = (double)w[j] + eta * ((double)w[q + j] + (double)g[j] + eta * (double)g[q + j]);
+        for (k = 0; k < j; k++) x -= gram[j * q + k] * z[k];
+        z[j] = gram[j * q + j] > 0.0 ? x / gram[j * q + j] : 0.0;
+        square += z[j] * z[j];
+    }
+    return square;
+}
+
+/* Squared lengths of the rows of W_2. */
+TWSI_FN void twsi_phase_squares(const twsi_phase *phase, double eta, double *square) {
+    const size_t n = phase->config->neurons;
+    const double *s = phase->square;
+    size_t i;
+    for (i = 0; i < n; i++)
+        square[i] = fmax(0.0, s[i] + eta * (2.0 * s[n + i] + eta * s[2 * n + i]));
+}
+
+TWSI_FN double twsi_phase_margin(const tws_config *c, double edge) {
+    const double rows = (double)c->neurons, inputs = (double)c->inputs;
+    return 3.0 * tws_edge_scale(rows, inputs) * edge / tws_bulk_edge(rows, inputs);
+}
+
+/* First guess of edge + margin, a little low: where the search of this cell ends. */
+TWSI_FN tws_status twsi_phase_level(twsi_phase *phase, double eta, double *level) {
+    const tws_config *c = phase->config;
+    double gram[TWSI_PHASE_GUESS * TWSI_PHASE_GUESS], edge;
+    twsi_rows_spectrum rows;
+    tws_status status;
+    size_t i;
+    twsi_phase_gram(phase, eta, gram);
+    twsi_phase_squares(phase, eta, phase->row_square);
+    rows.context = phase->context;
+    rows.count = c->neurons;
+    rows.rows = (double)c->neurons;
+    rows.inputs = (double)c->inputs;
+    rows.square = phase->row_square;
+    rows.variance = phase->row_variance;
+    for (i = 0; i < c->neurons; i++)
+        phase->row_variance[i] =
+            fmax(0.0, phase->row_square[i] - twsi_phase_guessed(phase, eta, gram, i));
+    status = twsi_shrink_variances(&rows);
+    if (status == TWS_OK) status = twsi_find_edge(&rows, &edge);
+    if (status == TWS_OK) *level = edge + twsi_phase_margin(c, edge);
+    return status;
+}
+
+/* From the triplets above the level to the cell's spectrum. 1 in *again, and a lower level, when
+   the edge lies below the level, so that an outlier may hide between them. */
+TWSI_FN tws_status twsi_phase_describe(twsi_phase *phase, size_t j, int *again) {
+    const tws_config *c = phase->config;
+    const size_t column = phase->pending[j], found = phase->found[j].wanted;
+    tws_spectrum *cell = &phase->cells[column];
+    const size_t passes = cell->passes + phase->found[j].passes;
+    double lowest;
+    twsi_pool pool;
+    tws_status status;
+    memset(cell, 0, sizeof *cell);
+    cell->top = found;
+    cell->passes = passes;
+    memcpy(cell->singular_values, phase->values + j * c->top, found * sizeof(double));
+    memcpy(cell->residuals, phase->residuals + j * c->top, found * sizeof(double));
+    twsi_phase_squares(phase, phase->factors[j], phase->row_square);
+    twsi_pool_open(&pool, phase->context);
+    status = twsi_describe(phase->context, &pool, phase->row_square, c->neurons, c->inputs,
+                           phase->readout, phase->directions, c->target.directions,
+                           phase->left + j * c->top * c->neurons,
+                           phase->right + j * c->top * c->inputs, cell);
+    twsi_pool_close(&pool);
+    lowest = cell->edge + cell->margin;
+    *again = found < c->top && lowest < phase->level[column] * (1.0 - 1e-12);
+    if (*again) phase->level[column] = lowest;
+    return status;
+}
+
+/* SHIM */
+TWSI_FN tws_status twsi_phase_pencil(twsi_phase *phase, tws_svd_options options, size_t pending) {
+    const tws_config *c = phase->config;
+    tws_status status = TWS_OK, worst = TWS_OK;
+    twsi_pool pool;
+    tws_real *w;
+    size_t i, j;
+    twsi_pool_open(&pool, phase->context);
+    w = (tws_real *)twsi_take(&pool, c->neurons, c->inputs * sizeof(tws_real));
+    if (w == NULL) status = twsi_fail(phase->context, pool.status, "no memory for W_2");
+    for (j = 0; j < pending && status == TWS_OK; j++) {
+        const tws_real eta = (tws_real)phase->factors[j];
+        for (i = 0; i < c->neurons * c->inputs; i++)
+            w[i] = phase->weights1[i] + eta * phase->gradient1[i];
+        options.stop_below = phase->levels[j];
+        status = tws_svd(phase->context, &options, w, c->neurons, c->inputs, c->inputs,
+                         phase->values + j * c->top, phase->left + j * c->top * c->neurons,
+                         phase->right + j * c->top * c->inputs, phase->residuals + j * c->top,
+                         &phase->found[j]);
+        if (status == TWS_NOT_CONVERGED) worst = status, status = TWS_OK;
+    }
+    twsi_pool_close(&pool);
+    return status != TWS_OK ? status : worst;
+}
+
+/* The outliers of the pending cells, searched together. */
+TWSI_FN tws_status twsi_phase_search(twsi_phase *phase, size_t pending, tws_status *worst) {
+    const tws_config *c = phase->config;
+    tws_svd_options options = tws_default_svd_options(c->top);
+    tws_status status;
+    size_t j;
+    options.seed = c->seed;
+    for (j = 0; j < pending; j++) {
+        const size_t column = phase->pending[j];
+        phase->factors[j] = twsi_phase_eta(c, 2, phase->plan->alpha2[column]);
+        phase->levels[j] = phase->level[column];
+    }
+    status = twsi_phase_pencil(phase, options, pending);
+    if (status == TWS_NOT_CONVERGED) {
+        *worst = status;
+        status = TWS_OK;
+    }
+    return status;
+}
+
+/* All wanted cells of a row whose W_1 and G_1 are there. */
+TWSI_FN tws_status twsi_phase_cells(twsi_phase *phase, size_t row, tws_status *worst) {
+    const tws_sweep_plan *plan = phase->plan;
+    size_t pending = 0, left, j;
+    tws_status status = TWS_OK;
+    memset(phase->cells, 0, plan->columns * sizeof *phase->cells);
+    for (j = 0; j < plan->columns && status == TWS_OK; j++) {
+        if (plan->skip != NULL && plan->skip[row * plan->columns + j]) continue;
+        phase->pending[pending++] = j;
+        status = twsi_phase_level(phase, twsi_phase_eta(phase->config, 2, plan->alpha2[j]),
+                                  &phase->level[j]);
+    }
+    while (status == TWS_OK && pending > 0) {
+        status = twsi_phase_search(phase, pending, worst);
+        for (j = left = 0; j < pending && status == TWS_OK; j++) {
+            int again;
+            status = twsi_phase_describe(phase, j, &again);
+            if (again) phase->pending[left++] = phase->pending[j];
+        }
+        pending = left;
+    }
+    return status;
+}
+
+/* The same for a small matrix, where all of the top values are as quick. */
+TWSI_FN tws_status twsi_phase_small_cells(twsi_phase *phase, size_t row, tws_status *worst) {
+    const tws_sweep_plan *plan = phase->plan;
+    const tws_config *c = phase->config;
+    tws_status status = TWS_OK;
+    size_t i, j;
+    memset(phase->cells, 0, plan->columns * sizeof *phase->cells);
+    for (j = 0; j < plan->columns && status == TWS_OK; j++) {
+        const tws_real eta = (tws_real)twsi_phase_eta(c, 2, plan->alpha2[j]);
+        if (plan->skip != NULL && plan->skip[row * plan->columns + j]) continue;
+        for (i = 0; i < c->neurons * c->inputs; i++)
+            phase->small[i] = phase->weights1[i] + eta * phase->gradient1[i];
+        status = tws_measure(phase->context, phase->small, c->neurons, c->inputs, phase->readout,
+                             phase->directions, c->target.directions, c->top, c->seed,
+                             &phase->cells[j]);
+        if (status == TWS_NOT_CONVERGED) {
+            *worst = status;
+            status = TWS_OK;
+        }
+    }
+    return status;
+}
+
+/* Rows until there are none left. */
+TWSI_FN tws_status twsi_phase_rows(twsi_phase *phase, tws_status *worst) {
+    const tws_sweep_plan *plan = phase->plan;
+    size_t row, turn;
+    for (turn = 0;; turn++) {
+        tws_status status;
+        row = turn;
+        if (plan->next == NULL ? turn == plan->rows : !plan->next(plan->user, &row)) return TWS_OK;
+        if (row >= plan->rows)
+            return twsi_fail(phase->context, TWS_BAD_ARGUMENT,
+                             "plan.next asked for row %lu, it must be below plan.rows = %lu",
+                             (unsigned long)row, (unsigned long)plan->rows);
+        status = twsi_phase_row(phase, plan->alpha1[row]);
+        if (status == TWS_OK)
+            status = phase->small != NULL ? twsi_phase_small_cells(phase, row, worst)
+                                          : twsi_phase_cells(phase, row, worst);
+        if (status != TWS_OK) return status;
+        if (plan->report(plan->user, row, phase->cells) != 0)
+            return twsi_fail(phase->context, TWS_CALLBACK_FAILED,
+                             "plan.report ended the sweep after row %lu", (unsigned long)row);
+    }
+}
+
+TWS_API tws_status tws_sweep(tws_context *context, const tws_config *config,
+                             const tws_sweep_plan *plan) {
+    tws_status status = twsi_phase_check(context, config, plan), worst = TWS_OK;
+    twsi_phase phase;
+    twsi_pool pool;
+    if (status != TWS_OK) return status;
+    memset(&phase, 0, sizeof phase);
+    phase.context = context;
+    phase.config = config;
+    phase.plan = plan;
+    phase.fresh = config->batches == TWS_FRESH;
+    twsi_pool_open(&pool, context);
+    status = twsi_phase_memory(&phase, &pool);
+    if (status == TWS_OK)
+        status = twsi_team_open(&phase.team, context,
+                                (double)config->neurons * (double)config->samples < 1e5
+                                    ? 1
+                                    : TWSI_MAX_THREADS);
+    if (status == TWS_OK) status = twsi_phase_data(&phase);
+    if (status == TWS_OK) status = twsi_phase_rows(&phase, &worst);
+    twsi_team_close(&phase.team);
+    twsi_pool_close(&pool);
     return status != TWS_OK ? status : worst;
 }
 
