@@ -894,8 +894,8 @@ TWS_API tws_status tws_hermite_coefficients(tws_context *context, const tws_acti
 TWS_API tws_status tws_limit_theory(tws_context *context, const tws_theory_input *input,
                                     tws_limit *limit);
 
-/* limit.orders alone, in no time: 1 + floor(alpha2 / (1/2 - alpha1)), or with the plain output scale
-   floor((alpha1 + alpha2) / (1/2 - alpha1)); at least 1. The input's exponents must be in range. */
+/* limit.orders alone, in no time: 1 + floor(alpha2 / (1/2 - alpha1)), or with the plain output
+   scale floor((alpha1 + alpha2) / (1/2 - alpha1)); at least 1. The exponents must be in range. */
 TWS_API size_t tws_limit_orders(const tws_theory_input *input);
 
 /*
@@ -1114,10 +1114,10 @@ typedef struct tws_sweep_plan {
 } tws_sweep_plan;
 
 /*
- * Phase diagram: the outliers of W_2 of config->batches for every (alpha1, alpha2) of the plan, from
- * one seed; config's own exponents are not used. Nothing is computed twice: W_0, the data and G_0
- * serve all rows; as W_1 X' = W_0 X' + eta1 G_0 X', two products serve every pre-activation, and a
- * row costs one product (its G_1); all columns of a row, W_1 + eta2 G_1, share their passes.
+ * Phase diagram: the outliers of W_2 of config->batches for every (alpha1, alpha2) of the plan,
+ * from one seed; config's own exponents are not used. Nothing is computed twice: W_0, the data and
+ * G_0 serve all rows; as W_1 X' = W_0 X' + eta1 G_0 X', two products serve every pre-activation,
+ * and a row costs one product (its G_1); all columns of a row, W_1 + eta2 G_1, share their passes.
  *
  * In each spectrum top counts the values that were looked for and found, the outliers among them:
  * nothing below the edge is computed. outliers and edge mean the same as in tws_measure and agree
@@ -11583,31 +11583,6 @@ TWSI_FN tws_status twsi_phase_describe(twsi_phase *phase, size_t j, int *again) 
     return status;
 }
 
-/* SHIM */
-TWSI_FN tws_status twsi_phase_pencil(twsi_phase *phase, tws_svd_options options, size_t pending) {
-    const tws_config *c = phase->config;
-    tws_status status = TWS_OK, worst = TWS_OK;
-    twsi_pool pool;
-    tws_real *w;
-    size_t i, j;
-    twsi_pool_open(&pool, phase->context);
-    w = (tws_real *)twsi_take(&pool, c->neurons, c->inputs * sizeof(tws_real));
-    if (w == NULL) status = twsi_fail(phase->context, pool.status, "no memory for W_2");
-    for (j = 0; j < pending && status == TWS_OK; j++) {
-        const tws_real eta = (tws_real)phase->factors[j];
-        for (i = 0; i < c->neurons * c->inputs; i++)
-            w[i] = phase->weights1[i] + eta * phase->gradient1[i];
-        options.stop_below = phase->levels[j];
-        status = tws_svd(phase->context, &options, w, c->neurons, c->inputs, c->inputs,
-                         phase->values + j * c->top, phase->left + j * c->top * c->neurons,
-                         phase->right + j * c->top * c->inputs, phase->residuals + j * c->top,
-                         &phase->found[j]);
-        if (status == TWS_NOT_CONVERGED) worst = status, status = TWS_OK;
-    }
-    twsi_pool_close(&pool);
-    return status != TWS_OK ? status : worst;
-}
-
 /* The outliers of the pending cells, searched together. */
 TWSI_FN tws_status twsi_phase_search(twsi_phase *phase, size_t pending, tws_status *worst) {
     const tws_config *c = phase->config;
@@ -11620,7 +11595,10 @@ TWSI_FN tws_status twsi_phase_search(twsi_phase *phase, size_t pending, tws_stat
         phase->factors[j] = twsi_phase_eta(c, 2, phase->plan->alpha2[column]);
         phase->levels[j] = phase->level[column];
     }
-    status = twsi_phase_pencil(phase, options, pending);
+    status = tws_svd_pencil(phase->context, &options, phase->weights1, c->inputs,
+                            phase->gradient1, c->inputs, c->neurons, c->inputs, phase->factors,
+                            pending, phase->levels, phase->values, phase->left, phase->right,
+                            phase->residuals, phase->found);
     if (status == TWS_NOT_CONVERGED) {
         *worst = status;
         status = TWS_OK;
