@@ -162,6 +162,7 @@ if [ -f "$tests/readout.py" ]; then
     fi
 fi
 [ ! -f "$tests/cli.sh" ] || script cli 600 sh "$tests/cli.sh"
+[ ! -f "$tests/python.sh" ] || script python 600 sh "$tests/python.sh"
 [ ! -f "$tests/mutants.sh" ] || script mutants 900 sh "$tests/mutants.sh"
 
 if [ ! -s "$tmp/sums" ]; then
