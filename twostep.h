@@ -96,6 +96,7 @@
  *   TWOSTEP_NO_SIMD          one file  only the plain C99 kernel
  *   TWOSTEP_MALLOC(bytes)    one file  default allocator; define both or neither
  *   TWOSTEP_FREE(pointer)    one file
+ *   TWOSTEP_NO_HUGE_PAGES    one file  no madvise on large blocks (Linux)
  *   TWOSTEP_FILENAME         one file  how the file includes itself, if renamed ("twostep.h")
  */
 #if defined(TWOSTEP_MALLOC) != defined(TWOSTEP_FREE)
@@ -1296,6 +1297,27 @@ typedef struct twsi_pool {
 
 #define TWSI_ALIGNMENT 64
 
+/* Blocks of the default allocator from this size on are asked to lie in pages of 2 MiB. The first
+   touch of each page costs microseconds, up to 20 on virtual machines, so that with small pages it
+   would take longer than the work on them. The label reaches the function under -std=c99, which
+   hides its declaration; a refusal is harmless. */
+#if defined(__linux__) && defined(__GNUC__) && !defined(__TINYC__) && \
+    !defined(TWOSTEP_NO_HUGE_PAGES)
+#define TWSI_HUGE_PAGE ((size_t)2 << 20)
+#ifdef __cplusplus
+#define TWSI_LIBC extern "C"
+#else
+#define TWSI_LIBC extern
+#endif
+TWSI_LIBC int twsi_madvise(void *start, size_t bytes, int advice) __asm__("madvise");
+TWSI_FN void twsi_ask_huge_pages(void *start, size_t bytes) {
+    (void)twsi_madvise(start, bytes, 14); /* MADV_HUGEPAGE */
+}
+#else
+#define TWSI_HUGE_PAGE (SIZE_MAX / 4)
+TWSI_FN void twsi_ask_huge_pages(void *start, size_t bytes) { (void)start, (void)bytes; }
+#endif
+
 TWSI_FN void *twsi_default_allocate(void *user, size_t bytes) {
     (void)user;
     return TWOSTEP_MALLOC(bytes);
@@ -1321,7 +1343,7 @@ TWSI_FN void twsi_pool_open(twsi_pool *pool, const tws_context *context) {
 /* count elements of size bytes each, aligned, not cleared. NULL on failure, with pool->status set;
    several takes may be checked at once by pool->status. A zero count gives a valid pointer. */
 TWSI_FN void *twsi_take(twsi_pool *pool, size_t count, size_t size) {
-    size_t bytes;
+    size_t bytes, alignment = TWSI_ALIGNMENT;
     twsi_block *block;
     unsigned char *start;
     if (pool->status != TWS_OK) return NULL;
@@ -1329,8 +1351,12 @@ TWSI_FN void *twsi_take(twsi_pool *pool, size_t count, size_t size) {
         pool->status = TWS_TOO_LARGE;
         return NULL;
     }
+    if (bytes >= TWSI_HUGE_PAGE && pool->allocator.allocate == twsi_default_allocate) {
+        alignment = TWSI_HUGE_PAGE;
+        bytes = twsi_ceil_div(bytes, alignment) * alignment;
+    }
     block = (twsi_block *)pool->allocator.allocate(pool->allocator.user,
-                                                   bytes + sizeof(twsi_block) + TWSI_ALIGNMENT);
+                                                   bytes + sizeof(twsi_block) + alignment);
     if (block == NULL) {
         pool->status = TWS_OUT_OF_MEMORY;
         return NULL;
@@ -1338,7 +1364,9 @@ TWSI_FN void *twsi_take(twsi_pool *pool, size_t count, size_t size) {
     block->next = pool->blocks;
     pool->blocks = block;
     start = (unsigned char *)(block + 1);
-    return start + (TWSI_ALIGNMENT - (uintptr_t)start % TWSI_ALIGNMENT) % TWSI_ALIGNMENT;
+    start += (alignment - (uintptr_t)start % alignment) % alignment;
+    if (alignment != TWSI_ALIGNMENT) twsi_ask_huge_pages(start, bytes);
+    return start;
 }
 
 TWSI_FN void twsi_pool_close(twsi_pool *pool) {
@@ -1595,7 +1623,7 @@ typedef struct twsi_kernels {
     void (*activate)(const tws_activation *activation, const tws_real *x, tws_real *value,
                      tws_real *slope, size_t count);
     size_t gemm_rows, gemm_columns;       /* tile of C held in registers */
-    size_t gemm_depth, gemm_block_rows;   /* cache block of A: rows x depth */
+    size_t gemm_depth, gemm_block_columns; /* cache block of B: depth x columns */
     size_t gemm_pad;                      /* entries that packing may spill past a panel */
     void (*gemm_pack)(int across, size_t width, size_t count, size_t depth, const tws_real *source,
                       size_t ld, tws_real *panels, size_t panel_size);
@@ -1942,12 +1970,12 @@ TWSI_FN void twsi_curve_open(twsi_curve *curve, const tws_activation *activation
 }
 /* ---- matrix product: constants of all kernels ---- */
 
-/* Rows of A packed at once, a multiple of every tile: 4 MiB, a part of the last-level cache. */
-#define TWSI_GEMM_PACKED_ROWS 1008
-/* Columns of B packed at once: many, since A is packed anew for each such block. */
-#define TWSI_GEMM_PACKED_COLUMNS 4096
-/* Columns of one task: short enough (0.3 ms) that workers finish together. */
-#define TWSI_GEMM_TASK_COLUMNS 256
+/* Rows of A and columns of B packed at once: enough that few products are cut, and no more than
+   25 MiB of panels. Multiples of every tile. */
+#define TWSI_GEMM_PACKED_ROWS 4104
+#define TWSI_GEMM_PACKED_COLUMNS 4128
+/* Rows of one task, a multiple of every tile: short (0.3 ms), so that workers finish together. */
+#define TWSI_GEMM_TASK_ROWS 264
 /* Rows or columns that one packing task copies: whole kilobytes from each source row. */
 #define TWSI_GEMM_PACK_GROUP 256
 /* Entries of a block of B that is read where it lies: packing pays only beyond the L2 cache. */
@@ -2748,28 +2776,33 @@ TWSI_LANE_FN void TWSI_LANE(activate)(const tws_activation *activation, const tw
  * @@PASS-GEMM: packing and the register tile of the matrix product
  * ========================================================================== */
 
-/* ROWS x COLUMNS entries of C stay in registers: rows x 2 accumulators, two vectors of B, one
-   broadcast entry of A. BLOCK_ROWS x DEPTH entries of A stay in the second-level cache. */
+/* ROWS x VECTORS vectors of C stay in registers, beside VECTORS of B and one broadcast entry of A.
+   A panel of A, ROWS x DEPTH entries, stays in the first-level cache while BLOCK_COLUMNS x DEPTH
+   entries of B, which stay in the second-level cache, go by. */
 #if TWSI_PASS == TWSI_PASS_AVX512
-#define TWSI_GEMM_ROWS 14                             /* 28 + 2 + 1 of 32 registers */
-#define TWSI_GEMM_DEPTH (4096 / sizeof(tws_real))     /* deep, as each block reads and writes C */
-#define TWSI_GEMM_BLOCK_ROWS 126                      /* 504 KiB: half of a 1 MiB L2 */
+#define TWSI_GEMM_ROWS 8                              /* 24 + 3 + 1 of 32 registers */
+#define TWSI_GEMM_VECTORS 3                           /* 11 loads for 24 products */
+#define TWSI_GEMM_DEPTH (2048 / sizeof(tws_real))     /* panel of A 16 KiB: third of a 48 KiB L1 */
+#define TWSI_GEMM_BLOCK_COLUMNS (4 * 48)              /* 384 KiB: pages collide in a 1 MiB L2 */
 #elif TWSI_PASS == TWSI_PASS_AVX2
 #define TWSI_GEMM_ROWS 6                              /* 12 + 2 + 1 of 16 registers */
-#define TWSI_GEMM_DEPTH (1536 / sizeof(tws_real))     /* panel of B 24 KiB: first-level cache */
-#define TWSI_GEMM_BLOCK_ROWS 96                       /* 144 KiB: half of a 256 KiB L2 */
+#define TWSI_GEMM_VECTORS 2
+#define TWSI_GEMM_DEPTH (2048 / sizeof(tws_real))     /* panel of A 12 KiB: half of a 32 KiB L1 */
+#define TWSI_GEMM_BLOCK_COLUMNS (6 * 16)              /* 192 KiB: most of a 256 KiB L2 */
 #elif TWSI_PASS == TWSI_PASS_NEON
 #define TWSI_GEMM_ROWS 12                             /* 24 + 2 + 1 of 32 registers */
-#define TWSI_GEMM_DEPTH (2048 / sizeof(tws_real))     /* panel of B 16 KiB: first-level cache */
-#define TWSI_GEMM_BLOCK_ROWS 120                      /* 240 KiB: half of a 512 KiB L2 */
+#define TWSI_GEMM_VECTORS 2
+#define TWSI_GEMM_DEPTH (1536 / sizeof(tws_real))     /* panel of A 18 KiB: half of a 32 KiB L1 */
+#define TWSI_GEMM_BLOCK_COLUMNS (24 * 8)              /* 288 KiB: half of a 512 KiB L2 */
 #elif TWSI_PASS == TWSI_PASS_PLAIN
 #define TWSI_GEMM_ROWS 4                              /* 16 sums: what a compiler may keep */
 #define TWSI_GEMM_DEPTH (1024 / sizeof(tws_real))     /* panels of 4 KiB: first-level cache */
-#define TWSI_GEMM_BLOCK_ROWS 64                       /* 64 KiB: second-level cache */
+#define TWSI_GEMM_BLOCK_COLUMNS 96                    /* 96 KiB: second-level cache */
 #else
 #define TWSI_GEMM_ROWS 6                              /* 12 + 2 + 2 of 16 registers */
-#define TWSI_GEMM_DEPTH (2048 / sizeof(tws_real))     /* panel of B 16 KiB: first-level cache */
-#define TWSI_GEMM_BLOCK_ROWS 60                       /* 120 KiB: half of a 256 KiB L2 */
+#define TWSI_GEMM_VECTORS 2
+#define TWSI_GEMM_DEPTH (2048 / sizeof(tws_real))     /* panel of A 12 KiB: half of a 32 KiB L1 */
+#define TWSI_GEMM_BLOCK_COLUMNS (12 * 8)              /* 192 KiB: most of a 256 KiB L2 */
 #endif
 
 #if TWSI_PASS == TWSI_PASS_PLAIN
@@ -2813,14 +2846,14 @@ TWSI_LANE_FN void TWSI_LANE(gemm_tile)(size_t rows, size_t columns, size_t depth
             c[i * ldc + j] = alpha * sum[i][j] + (beta == 0 ? 0 : beta * c[i * ldc + j]);
 }
 
-/* All tiles of a cache block: each panel of B meets every panel of A. */
+/* All tiles of a cache block: each panel of A meets every panel of B. */
 TWSI_LANE_FN void TWSI_LANE(gemm_block)(size_t m, size_t n, size_t depth, tws_real alpha,
                                         const tws_real *a, size_t a_size, const tws_real *b,
                                         size_t b_size, size_t b_step, tws_real beta, tws_real *c,
                                         size_t ldc) {
     size_t i, j;
-    for (j = 0; j < n; j += TWSI_GEMM_COLUMNS)
-        for (i = 0; i < m; i += TWSI_GEMM_ROWS)
+    for (i = 0; i < m; i += TWSI_GEMM_ROWS)
+        for (j = 0; j < n; j += TWSI_GEMM_COLUMNS)
             TWSI_LANE(gemm_tile)(twsi_min(m - i, TWSI_GEMM_ROWS),
                                  twsi_min(n - j, TWSI_GEMM_COLUMNS), depth, alpha,
                                  a + i / TWSI_GEMM_ROWS * a_size,
@@ -2829,7 +2862,7 @@ TWSI_LANE_FN void TWSI_LANE(gemm_block)(size_t m, size_t n, size_t depth, tws_re
 }
 
 #else
-#define TWSI_GEMM_COLUMNS (2 * TWSI_LANES)
+#define TWSI_GEMM_COLUMNS (TWSI_GEMM_VECTORS * TWSI_LANES)
 #define TWSI_GEMM_LINE (64 / sizeof(tws_real))  /* entries of a cache line */
 #define TWSI_GEMM_QUAD (16 / sizeof(tws_real))  /* entries of 128 bits */
 
@@ -2877,8 +2910,26 @@ TWSI_GEMM_INLINE void TWSI_LANE(gemm_store_part)(tws_real *p, const twsi_v *v, s
 
 /* ---- packing ---- */
 
-/* gemm_turn: LANES rows of QUAD entries, a LINE apart, become QUAD vectors, width apart. A vector
-   takes 128 bits from every QUAD-th row; then entries change places within 128 bits only. */
+/* gemm_put: one vector of entries goes to a panel or, where half is not 0, its second half to the
+   panel that lies half entries further. */
+#if TWSI_PASS == TWSI_PASS_AVX512 && !defined(TWOSTEP_DOUBLE)
+TWSI_GEMM_INLINE void TWSI_LANE(gemm_put)(tws_real *panel, const twsi_v *v, size_t half) {
+    if (half == 0) {
+        twsi_store(panel, *v);
+    } else {
+        _mm256_storeu_ps(panel, _mm512_castps512_ps256(*v));
+        _mm256_storeu_ps(panel + half, _mm512_maskz_extractf32x8_ps((__mmask8)0xff, *v, 1));
+    }
+}
+#else
+TWSI_GEMM_INLINE void TWSI_LANE(gemm_put)(tws_real *panel, const twsi_v *v, size_t half) {
+    (void)half;
+    twsi_store(panel, *v);
+}
+#endif
+
+/* gemm_turn: LANES rows of QUAD entries, a LINE apart, become QUAD vectors. A vector takes
+   128 bits from every QUAD-th row; then entries change places within 128 bits only. */
 #if TWSI_PASS == TWSI_PASS_AVX512 || TWSI_PASS == TWSI_PASS_AVX2 || TWSI_PASS == TWSI_PASS_SSE2
 #if TWSI_PASS == TWSI_PASS_AVX512
 /* All lanes by mask: g++ warns of the undefined register that the plain forms start from. */
@@ -2929,13 +2980,13 @@ TWSI_GEMM_INLINE void TWSI_LANE(gemm_collect)(twsi_v *v, const tws_real *line) {
 #undef TWSI_QUARTER
 }
 
-TWSI_GEMM_INLINE void TWSI_LANE(gemm_turn)(const tws_real *lines, tws_real *panel, size_t width) {
+TWSI_GEMM_INLINE void TWSI_LANE(gemm_turn)(const tws_real *lines, twsi_v *out) {
     twsi_v r0, r1;
 #ifdef TWOSTEP_DOUBLE
     TWSI_LANE(gemm_collect)(&r0, lines);
     TWSI_LANE(gemm_collect)(&r1, lines + TWSI_GEMM_LINE);
-    twsi_store(panel, TWSI_WIDE(unpacklo_pd, r0, r1));
-    twsi_store(panel + width, TWSI_WIDE(unpackhi_pd, r0, r1));
+    out[0] = TWSI_WIDE(unpacklo_pd, r0, r1);
+    out[1] = TWSI_WIDE(unpackhi_pd, r0, r1);
 #else
     twsi_v r2, r3, low01, low23, high01, high23;
     TWSI_LANE(gemm_collect)(&r0, lines);
@@ -2946,35 +2997,41 @@ TWSI_GEMM_INLINE void TWSI_LANE(gemm_turn)(const tws_real *lines, tws_real *pane
     low23 = TWSI_WIDE(unpacklo_ps, r2, r3);
     high01 = TWSI_WIDE(unpackhi_ps, r0, r1);
     high23 = TWSI_WIDE(unpackhi_ps, r2, r3);
-    twsi_store(panel, TWSI_SHUFFLE(low01, low23, 0x44));
-    twsi_store(panel + width, TWSI_SHUFFLE(low01, low23, 0xee));
-    twsi_store(panel + 2 * width, TWSI_SHUFFLE(high01, high23, 0x44));
-    twsi_store(panel + 3 * width, TWSI_SHUFFLE(high01, high23, 0xee));
+    out[0] = TWSI_SHUFFLE(low01, low23, 0x44);
+    out[1] = TWSI_SHUFFLE(low01, low23, 0xee);
+    out[2] = TWSI_SHUFFLE(high01, high23, 0x44);
+    out[3] = TWSI_SHUFFLE(high01, high23, 0xee);
 #endif
 }
 #undef TWSI_WIDE
 #undef TWSI_SHUFFLE
 #undef TWSI_ALL
 #else
-TWSI_GEMM_INLINE void TWSI_LANE(gemm_turn)(const tws_real *lines, tws_real *panel, size_t width) {
+TWSI_GEMM_INLINE void TWSI_LANE(gemm_turn)(const tws_real *lines, twsi_v *out) {
+    tws_real turned[TWSI_LANES];
     size_t i, p;
-    for (p = 0; p < TWSI_GEMM_QUAD; p++)
-        for (i = 0; i < TWSI_LANES; i++) panel[p * width + i] = lines[i * TWSI_GEMM_LINE + p];
+    for (p = 0; p < TWSI_GEMM_QUAD; p++) {
+        for (i = 0; i < TWSI_LANES; i++) turned[i] = lines[i * TWSI_GEMM_LINE + p];
+        out[p] = twsi_load(turned);
+    }
 }
 #endif
 
+/* Lines that are on their way to the cache ahead of the one that is read. */
+#define TWSI_GEMM_AHEAD 8
+
 /* One cache line from each of rows <= TWSI_LANES rows, in a square of lines; zeros elsewhere. Rows
-   a power of two apart share a cache set, so every line is read once and turned from here. */
+   a power of two apart share a cache set, so every line is read once and turned from here. The
+   same lines from ahead on will be needed next. */
 TWSI_GEMM_INLINE void TWSI_LANE(gemm_fetch)(tws_real *lines, const tws_real *source, size_t ld,
-                                            size_t rows, size_t columns) {
+                                            size_t rows, size_t columns, const tws_real *ahead) {
     size_t i, j;
     for (i = 0; i < TWSI_LANES; i++) {
+        if (i < rows) __builtin_prefetch(ahead + i * ld, 0, 3);
         for (j = 0; j < TWSI_GEMM_LINE; j += TWSI_LANES) {
             twsi_v v = twsi_set(0);
-            if (i < rows && j + TWSI_LANES <= columns) {
-                __builtin_prefetch(source + i * ld + j + 4 * TWSI_GEMM_LINE, 0, 3);
+            if (i < rows && j + TWSI_LANES <= columns)
                 v = twsi_load(source + i * ld + j);
-            }
             else if (i < rows && j < columns)
                 TWSI_LANE(gemm_load_part)(&v, source + i * ld + j, columns - j);
             twsi_store(lines + i * TWSI_GEMM_LINE + j, v);
@@ -2982,27 +3039,46 @@ TWSI_GEMM_INLINE void TWSI_LANE(gemm_fetch)(tws_real *lines, const tws_real *sou
     }
 }
 
-/* A panel whose vectors are rows of the source. Each store writes whole vectors, past the width of
-   the panel too; groups of rows are taken from the last to the first so that the next entries of
-   the panel overwrite that. */
+/* count <= LANES rows of the source, next to each other in a panel. Each store writes whole
+   vectors, past the width of the panel too; the next entries overwrite that. */
+TWSI_GEMM_INLINE void TWSI_LANE(gemm_pack_rows)(size_t width, size_t count, size_t depth,
+                                                const tws_real *source, size_t ld,
+                                                tws_real *panel, size_t half, size_t p) {
+    tws_real lines[TWSI_LANES * TWSI_GEMM_LINE];
+    twsi_v turned[TWSI_GEMM_QUAD];
+    const size_t columns = twsi_min(depth - p, TWSI_GEMM_LINE);
+    const size_t next = p + TWSI_GEMM_AHEAD * TWSI_GEMM_LINE;
+    size_t q, i;
+    TWSI_LANE(gemm_fetch)(lines, source + p, ld, count, columns,
+                          source + (next < depth ? next : p));
+    for (q = 0; q < columns; q += TWSI_GEMM_QUAD) {
+        TWSI_LANE(gemm_turn)(lines + q, turned);
+        for (i = 0; i < TWSI_GEMM_QUAD; i++)
+            if (q + i < columns)
+                TWSI_LANE(gemm_put)(panel + (p + q + i) * width, &turned[i], half);
+    }
+}
+
+/* Panels whose vectors are rows of the source. Groups of rows are taken from the last to the first
+   so that what a store spills is overwritten. Two panels of half a vector are filled at once. */
 TWSI_LANE_FN void TWSI_LANE(gemm_pack_across)(size_t width, size_t count, size_t depth,
-                                              const tws_real *source, size_t ld, tws_real *panel) {
-    tws_real lines[16 * TWSI_GEMM_LINE];
-    tws_real last[TWSI_GEMM_QUAD * TWSI_LANES];
-    const size_t groups = (width + TWSI_LANES - 1) / TWSI_LANES;
-    size_t p, q, i, g;
-    for (p = 0; p < depth; p += TWSI_GEMM_LINE) {
-        const size_t columns = twsi_min(depth - p, TWSI_GEMM_LINE);
-        for (g = groups; g-- > 0;) {
-            const size_t row = g * TWSI_LANES;
-            const size_t rows = row < count ? twsi_min(count - row, TWSI_LANES) : 0;
-            TWSI_LANE(gemm_fetch)(lines, source + row * ld + p, ld, rows, columns);
-            for (q = 0; q + TWSI_GEMM_QUAD <= columns; q += TWSI_GEMM_QUAD)
-                TWSI_LANE(gemm_turn)(lines + q, panel + (p + q) * width + row, width);
-            if (q == columns) continue;
-            TWSI_LANE(gemm_turn)(lines + q, last, TWSI_LANES);
-            for (i = 0; q + i < columns; i++)
-                twsi_store(panel + (p + q + i) * width + row, twsi_load(last + i * TWSI_LANES));
+                                              const tws_real *source, size_t ld, tws_real *panels,
+                                              size_t panel_size) {
+    const size_t half = 2 * width == TWSI_LANES ? panel_size : 0;
+    const size_t together = half != 0 ? TWSI_LANES : width;
+    const size_t groups = (together + TWSI_LANES - 1) / TWSI_LANES;
+    size_t first, p, g;
+    for (first = 0; first < count; first += together) {
+        const size_t here = twsi_min(count - first, together);
+        /* the second panel is missing at the end */
+        const size_t other = here > width ? half : 0;
+        for (p = 0; p < depth; p += TWSI_GEMM_LINE) {
+            for (g = groups; g-- > 0;) {
+                const size_t row = g * TWSI_LANES;
+                TWSI_LANE(gemm_pack_rows)(width, row < here ? twsi_min(here - row, TWSI_LANES) : 0,
+                                          depth, source + (first + row) * ld, ld,
+                                          panels + first / width * panel_size + row, other, p);
+            }
         }
     }
 }
@@ -3020,6 +3096,8 @@ TWSI_LANE_FN void TWSI_LANE(gemm_pack_along)(size_t width, size_t count, size_t 
             const size_t here = twsi_min(count - first, width);
             for (p = start; p < end; p++) {
                 const tws_real *row = source + p * ld + first;
+                for (i = 0; i < here && p + 8 < depth; i += TWSI_GEMM_LINE)
+                    __builtin_prefetch(row + 8 * ld + i, 0, 3);
                 for (i = 0; i < width; i += TWSI_LANES) {
                     twsi_v v = twsi_set(0);
                     if (i + TWSI_LANES <= here)
@@ -3036,38 +3114,29 @@ TWSI_LANE_FN void TWSI_LANE(gemm_pack_along)(size_t width, size_t count, size_t 
 TWSI_LANE_FN void TWSI_LANE(gemm_pack)(int across, size_t width, size_t count, size_t depth,
                                        const tws_real *source, size_t ld, tws_real *panels,
                                        size_t panel_size) {
-    size_t first;
-    if (!across) {
+    if (across)
+        TWSI_LANE(gemm_pack_across)(width, count, depth, source, ld, panels, panel_size);
+    else
         TWSI_LANE(gemm_pack_along)(width, count, depth, source, ld, panels, panel_size);
-        return;
-    }
-    for (first = 0; first < count; first += width)
-        TWSI_LANE(gemm_pack_across)(width, twsi_min(count - first, width), depth,
-                                    source + first * ld, ld, panels + first / width * panel_size);
 }
 
 /* ---- the tile ---- */
 
-#if TWSI_GEMM_ROWS == 14
-#define TWSI_GEMM_EACH_ROW(X) \
-    X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
-#elif TWSI_GEMM_ROWS == 12
-#define TWSI_GEMM_EACH_ROW(X) \
-    X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+/* Loops over registers must melt into straight code; -O2 of gcc does so on request only. */
+#if defined(__clang__) && defined(__OPTIMIZE__)
+#define TWSI_GEMM_UNROLL _Pragma("clang loop unroll(full)")
+#elif defined(__OPTIMIZE__)
+#define TWSI_GEMM_UNROLL _Pragma("GCC unroll 16")
 #else
-#define TWSI_GEMM_EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5)
+#define TWSI_GEMM_UNROLL
 #endif
 
-/* Two accumulators take a product of one entry of A with two vectors of B. */
-TWSI_GEMM_INLINE void TWSI_LANE(gemm_step)(twsi_v *left, twsi_v *right, const tws_real *a,
-                                           const twsi_v *b_left, const twsi_v *b_right) {
-    const twsi_v entry = twsi_set(*a);
-    *left = twsi_fma(entry, *b_left, *left);
-    *right = twsi_fma(entry, *b_right, *right);
-}
+/* Entries of the next panel of A that a tile fetches in each step over k. */
+#define TWSI_GEMM_SHARE \
+    ((TWSI_GEMM_ROWS * TWSI_GEMM_COLUMNS + TWSI_GEMM_BLOCK_COLUMNS - 1) / TWSI_GEMM_BLOCK_COLUMNS)
 
-/* alpha sum + beta C for one vector; the same arithmetic at edges and inside. */
-TWSI_GEMM_INLINE void TWSI_LANE(gemm_update)(tws_real *c, twsi_v *sum, tws_real alpha,
+/* alpha sum + beta C for one vector, of which count entries exist; the same arithmetic at edges. */
+TWSI_GEMM_INLINE void TWSI_LANE(gemm_update)(tws_real *c, const twsi_v *sum, tws_real alpha,
                                              tws_real beta, size_t count) {
     twsi_v v = twsi_set(alpha) * *sum;
     if (beta != 0) {
@@ -3083,97 +3152,97 @@ TWSI_GEMM_INLINE void TWSI_LANE(gemm_update)(tws_real *c, twsi_v *sum, tws_real 
         TWSI_LANE(gemm_store_part)(c, &v, count);
 }
 
-/* One row of the tile goes to C, of which columns entries exist. */
-TWSI_GEMM_INLINE void TWSI_LANE(gemm_finish)(tws_real *c, twsi_v *left, twsi_v *right,
-                                             tws_real alpha, tws_real beta, size_t columns) {
-    TWSI_LANE(gemm_update)(c, left, alpha, beta, columns);
-    if (columns > TWSI_LANES)
-        TWSI_LANE(gemm_update)(c + TWSI_LANES, right, alpha, beta, columns - TWSI_LANES);
-}
-
-/* The loop over k. height is a constant where this melts in, so only height rows remain of it. */
-TWSI_GEMM_INLINE void TWSI_LANE(gemm_rows)(size_t height, size_t rows, size_t columns, size_t depth,
-                                           tws_real alpha, const tws_real *a, const tws_real *b,
-                                           size_t b_step, const tws_real *next_a,
-                                           const tws_real *next_b, size_t next_step, tws_real beta,
+/* One tile of height rows and width vectors: both are constants where this melts in. rows <= height
+   of them exist in C, and columns entries of each. Rows of b are b_step apart. What lies ahead is
+   fetched bit by bit, as it comes from further away than B does. factors: alpha and beta, in memory
+   since the loop wants every register. */
+TWSI_GEMM_INLINE void TWSI_LANE(gemm_sums)(size_t height, size_t width, size_t rows,
+                                           size_t columns, size_t depth,
+                                           const tws_real *a, const tws_real *b, size_t b_step,
+                                           const tws_real *ahead, const tws_real *factors,
                                            tws_real *c, size_t ldc) {
-#define TWSI_GEMM_DECLARE(i) twsi_v left##i = zero, right##i = zero;
-#define TWSI_GEMM_PREFETCH(i)                                            \
-    if (i < height && i < rows) {                                        \
-        __builtin_prefetch(c + i * ldc, 0, 2);                           \
-        __builtin_prefetch(c + i * ldc + columns - 1, 0, 2);             \
+    twsi_v sum[TWSI_GEMM_ROWS][TWSI_GEMM_VECTORS], right[TWSI_GEMM_VECTORS];
+    size_t i, v, p;
+    TWSI_GEMM_UNROLL
+    for (i = 0; i < height; i++) {
+        TWSI_GEMM_UNROLL
+        for (v = 0; v < width; v++) sum[i][v] = twsi_set(0);
     }
-#define TWSI_GEMM_STEP(i) \
-    if (i < height) TWSI_LANE(gemm_step)(&left##i, &right##i, a + i, &b_left, &b_right);
-#define TWSI_GEMM_FINISH_FULL(i) \
-    if (i < height)              \
-        TWSI_LANE(gemm_finish)(c + i * ldc, &left##i, &right##i, alpha, beta, TWSI_GEMM_COLUMNS);
-#define TWSI_GEMM_FINISH_EDGE(i)    \
-    if (i < height && i < rows) \
-        TWSI_LANE(gemm_finish)(c + i * ldc, &left##i, &right##i, alpha, beta, columns);
-    const twsi_v zero = twsi_set(0);
-    size_t p;
-    TWSI_GEMM_EACH_ROW(TWSI_GEMM_DECLARE)
-    TWSI_GEMM_EACH_ROW(TWSI_GEMM_PREFETCH)
+    for (i = 0; i < rows; i++)
+        for (v = 0; v < columns; v += TWSI_GEMM_LINE) __builtin_prefetch(c + i * ldc + v, 1, 3);
     for (p = 0; p < depth; p++) {
-        const twsi_v b_left = twsi_load(b), b_right = twsi_load(b + TWSI_LANES);
-        TWSI_GEMM_EACH_ROW(TWSI_GEMM_STEP)
-        __builtin_prefetch(next_a + p * TWSI_GEMM_ROWS, 0, 2);
-        __builtin_prefetch(next_b + p * next_step, 0, 2);
+        TWSI_GEMM_UNROLL
+        for (v = 0; v < width; v++) right[v] = twsi_load(b + v * TWSI_LANES);
+        TWSI_GEMM_UNROLL
+        for (i = 0; i < height; i++) {
+            const twsi_v left = twsi_set(a[i]);
+            TWSI_GEMM_UNROLL
+            for (v = 0; v < width; v++) sum[i][v] = twsi_fma(left, right[v], sum[i][v]);
+        }
+        __builtin_prefetch(ahead + p * TWSI_GEMM_SHARE, 0, 2);
         a += TWSI_GEMM_ROWS;
         b += b_step;
     }
-    if (rows == height && columns == TWSI_GEMM_COLUMNS) {
-        TWSI_GEMM_EACH_ROW(TWSI_GEMM_FINISH_FULL)
-    } else {
-        TWSI_GEMM_EACH_ROW(TWSI_GEMM_FINISH_EDGE)
+    if (rows == height && columns == width * TWSI_LANES) {
+        TWSI_GEMM_UNROLL
+        for (i = 0; i < height; i++) {
+            TWSI_GEMM_UNROLL
+            for (v = 0; v < width; v++)
+                TWSI_LANE(gemm_update)(c + i * ldc + v * TWSI_LANES, &sum[i][v], factors[0],
+                                       factors[1], TWSI_LANES);
+        }
+        return;
     }
-#undef TWSI_GEMM_DECLARE
-#undef TWSI_GEMM_PREFETCH
-#undef TWSI_GEMM_STEP
-#undef TWSI_GEMM_FINISH_FULL
-#undef TWSI_GEMM_FINISH_EDGE
+    TWSI_GEMM_UNROLL
+    for (i = 0; i < height; i++) {
+        TWSI_GEMM_UNROLL
+        for (v = 0; v < width; v++)
+            if (i < rows && v * TWSI_LANES < columns)
+                TWSI_LANE(gemm_update)(c + i * ldc + v * TWSI_LANES, &sum[i][v], factors[0],
+                                       factors[1], columns - v * TWSI_LANES);
+    }
 }
 
-TWSI_LANE_FN void TWSI_LANE(gemm_tile)(size_t rows, size_t columns, size_t depth, tws_real alpha,
+/* A low or narrow tile at the edge forms fewer sums, each of them the same way. */
+#define TWSI_GEMM_IF(height, width)                                                               \
+    if (rows <= (height) && columns <= (width)*TWSI_LANES) {                                      \
+        TWSI_LANE(gemm_sums)(height, width, rows, columns, depth, a, b, b_step, ahead, factors,   \
+                             c, ldc);                                                             \
+        return;                                                                                   \
+    }
+TWSI_LANE_FN void TWSI_LANE(gemm_tile)(size_t rows, size_t columns, size_t depth,
                                        const tws_real *a, const tws_real *b, size_t b_step,
-                                       const tws_real *next_a, const tws_real *next_b,
-                                       size_t next_step, tws_real beta, tws_real *c, size_t ldc) {
-    /* a low tile at the edge forms fewer sums, the same way */
-#define TWSI_GEMM_HEIGHT(height)                                                                 \
-    if (rows <= (height)) {                                                                      \
-        TWSI_LANE(gemm_rows)(height, rows, columns, depth, alpha, a, b, b_step, next_a, next_b, \
-                             next_step, beta, c, ldc);                                           \
-        return;                                                                                  \
-    }
-    TWSI_GEMM_HEIGHT(2)
-    TWSI_GEMM_HEIGHT(TWSI_GEMM_ROWS / 2)
-#if TWSI_GEMM_ROWS > 6
-    TWSI_GEMM_HEIGHT(TWSI_GEMM_ROWS * 3 / 4)
+                                       const tws_real *ahead, const tws_real *factors,
+                                       tws_real *c, size_t ldc) {
+    TWSI_GEMM_IF(2, 1)
+    TWSI_GEMM_IF(2, TWSI_GEMM_VECTORS)
+    TWSI_GEMM_IF(TWSI_GEMM_ROWS / 2, TWSI_GEMM_VECTORS)
+    TWSI_GEMM_IF(TWSI_GEMM_ROWS, 1)
+#if TWSI_GEMM_VECTORS > 2
+    TWSI_GEMM_IF(TWSI_GEMM_ROWS, 2)
 #endif
-    TWSI_GEMM_HEIGHT(TWSI_GEMM_ROWS)
-#undef TWSI_GEMM_HEIGHT
+    TWSI_GEMM_IF(TWSI_GEMM_ROWS, TWSI_GEMM_VECTORS)
 }
-#undef TWSI_GEMM_EACH_ROW
+#undef TWSI_GEMM_IF
 
-/* All tiles of a cache block: each panel of B meets every panel of A. Meanwhile the next panel of A
-   and, bit by bit, the next panel of B are on their way to the cache. */
+/* All tiles of a cache block: each panel of A meets every panel of B, and meanwhile each tile
+   fetches its share of the next panel of A. */
 TWSI_LANE_FN void TWSI_LANE(gemm_block)(size_t m, size_t n, size_t depth, tws_real alpha,
                                         const tws_real *a, size_t a_size, const tws_real *b,
                                         size_t b_size, size_t b_step, tws_real beta, tws_real *c,
                                         size_t ldc) {
-    const size_t panels = (m + TWSI_GEMM_ROWS - 1) / TWSI_GEMM_ROWS;
-    const size_t next_step = (TWSI_GEMM_COLUMNS + panels - 1) / panels;
+    const tws_real factors[2] = {alpha, beta};
     size_t i, j;
-    for (j = 0; j < n; j += TWSI_GEMM_COLUMNS) {
-        const tws_real *panel = b + j / TWSI_GEMM_COLUMNS * b_size;
-        const tws_real *next_b = j + TWSI_GEMM_COLUMNS < n ? panel + b_size : panel;
-        for (i = 0; i < panels; i++)
-            TWSI_LANE(gemm_tile)(twsi_min(m - i * TWSI_GEMM_ROWS, TWSI_GEMM_ROWS),
-                                 twsi_min(n - j, TWSI_GEMM_COLUMNS), depth, alpha, a + i * a_size,
-                                 panel, b_step, i + 1 < panels ? a + (i + 1) * a_size : a,
-                                 next_b + i * next_step * depth, next_step, beta,
-                                 c + i * TWSI_GEMM_ROWS * ldc + j, ldc);
+    for (i = 0; i < m; i += TWSI_GEMM_ROWS) {
+        const tws_real *panel = a + i / TWSI_GEMM_ROWS * a_size;
+        const tws_real *ahead = i + TWSI_GEMM_ROWS < m ? panel + a_size : panel;
+        for (j = 0; j < n; j += TWSI_GEMM_COLUMNS) {
+            const size_t tile = j / TWSI_GEMM_COLUMNS;
+            TWSI_LANE(gemm_tile)(twsi_min(m - i, TWSI_GEMM_ROWS),
+                                 twsi_min(n - j, TWSI_GEMM_COLUMNS), depth, panel,
+                                 b + tile * b_size, b_step, ahead + tile * TWSI_GEMM_SHARE * depth,
+                                 factors, c + i * ldc + j, ldc);
+        }
     }
 }
 #endif
@@ -3183,14 +3252,18 @@ enum {
     TWSI_LANE(gemm_row_count) = (int)TWSI_GEMM_ROWS,
     TWSI_LANE(gemm_column_count) = (int)TWSI_GEMM_COLUMNS,
     TWSI_LANE(gemm_depth) = (int)TWSI_GEMM_DEPTH,
-    TWSI_LANE(gemm_block_rows) = (int)TWSI_GEMM_BLOCK_ROWS
+    TWSI_LANE(gemm_block_columns) = (int)TWSI_GEMM_BLOCK_COLUMNS
 };
 
 #undef TWSI_GEMM_ROWS
 #undef TWSI_GEMM_COLUMNS
 #undef TWSI_GEMM_DEPTH
-#undef TWSI_GEMM_BLOCK_ROWS
+#undef TWSI_GEMM_BLOCK_COLUMNS
+#undef TWSI_GEMM_VECTORS
+#undef TWSI_GEMM_SHARE
+#undef TWSI_GEMM_UNROLL
 #undef TWSI_GEMM_LINE
+#undef TWSI_GEMM_AHEAD
 #undef TWSI_GEMM_QUAD
 #undef TWSI_GEMM_INLINE
 
@@ -3534,7 +3607,7 @@ static const twsi_kernels TWSI_LANE(kernels) = {
     TWSI_LANE(gemm_row_count),
     TWSI_LANE(gemm_column_count),
     TWSI_LANE(gemm_depth),
-    TWSI_LANE(gemm_block_rows),
+    TWSI_LANE(gemm_block_columns),
     TWSI_LANES,
     TWSI_LANE(gemm_pack),
     TWSI_LANE(gemm_block),
@@ -4256,7 +4329,7 @@ typedef struct twsi_gemm_job {
     tws_real *a_panels, *b_panels;
     size_t a_size, b_size;     /* of one panel */
     size_t a_vectors, b_vectors; /* of one packing task */
-    size_t a_tasks, column_tasks;
+    size_t a_tasks, row_tasks;
     size_t in_place; /* leading columns of B that are not packed */
     int alone;       /* too small for more than one worker */
 } twsi_gemm_job;
@@ -4310,7 +4383,7 @@ TWSI_FN void twsi_gemm_pack_task(void *data, size_t index, size_t worker) {
 TWSI_FN void twsi_gemm_columns(const twsi_gemm_job *job, size_t row, size_t first, size_t count) {
     const twsi_kernels *s = job->kernels;
     const int in_place = first < job->in_place;
-    s->gemm_block(twsi_min(job->m - row, s->gemm_block_rows), count, job->depth, job->alpha,
+    s->gemm_block(twsi_min(job->m - row, TWSI_GEMM_TASK_ROWS), count, job->depth, job->alpha,
                   job->a_panels + row / s->gemm_rows * job->a_size, job->a_size,
                   in_place ? job->b + first
                            : job->b_panels + first / s->gemm_columns * job->b_size,
@@ -4318,11 +4391,12 @@ TWSI_FN void twsi_gemm_columns(const twsi_gemm_job *job, size_t row, size_t firs
                   job->beta, job->c + row * job->ldc + first, job->ldc);
 }
 
+/* Tasks of one block of B follow each other, so a worker finds it in its cache more often. */
 TWSI_FN void twsi_gemm_block_task(void *data, size_t index, size_t worker) {
     const twsi_gemm_job *job = (const twsi_gemm_job *)data;
-    const size_t row = index / job->column_tasks * job->kernels->gemm_block_rows;
-    const size_t first = index % job->column_tasks * TWSI_GEMM_TASK_COLUMNS;
-    const size_t end = twsi_min(job->n, first + TWSI_GEMM_TASK_COLUMNS);
+    const size_t row = index % job->row_tasks * TWSI_GEMM_TASK_ROWS;
+    const size_t first = index / job->row_tasks * job->kernels->gemm_block_columns;
+    const size_t end = twsi_min(job->n, first + job->kernels->gemm_block_columns);
     const size_t packed = twsi_max(first, twsi_min(end, job->in_place));
     (void)worker;
     if (first < packed) twsi_gemm_columns(job, row, first, packed - first);
@@ -4374,7 +4448,6 @@ TWSI_FN void twsi_gemm_with(twsi_team *team, const twsi_gemm_buffers *buffers,
     job.b_vectors = twsi_ceil_div(TWSI_GEMM_PACK_GROUP, s->gemm_columns) * s->gemm_columns;
     for (j = 0; j < n; j += TWSI_GEMM_PACKED_COLUMNS) {
         job.n = twsi_min(n - j, TWSI_GEMM_PACKED_COLUMNS);
-        job.column_tasks = twsi_ceil_div(job.n, TWSI_GEMM_TASK_COLUMNS);
         for (p = 0; p < k; p += depth) {
             size_t b_tasks;
             job.depth = twsi_min(k - p, depth);
@@ -4391,9 +4464,10 @@ TWSI_FN void twsi_gemm_with(twsi_team *team, const twsi_gemm_buffers *buffers,
                 job.a = twsi_gemm_at(a, lda, job.a_across, i, p);
                 job.c = c + i * ldc + j;
                 job.a_tasks = twsi_ceil_div(job.m, job.a_vectors);
+                job.row_tasks = twsi_ceil_div(job.m, TWSI_GEMM_TASK_ROWS);
                 twsi_gemm_run(team, job.a_tasks + b_tasks, twsi_gemm_pack_task, &job);
                 b_tasks = 0; /* the panels of B serve every block of rows */
-                twsi_gemm_run(team, twsi_ceil_div(job.m, s->gemm_block_rows) * job.column_tasks,
+                twsi_gemm_run(team, twsi_ceil_div(job.n, s->gemm_block_columns) * job.row_tasks,
                               twsi_gemm_block_task, &job);
             }
         }

@@ -145,9 +145,9 @@ static void test_depths(tws_context *context, const twsi_kernels *kernels) {
 static void test_blocks(tws_context *context, const twsi_kernels *kernels) {
     size_t size[6], s, i;
     int ok = 1;
-    size[0] = kernels->gemm_block_rows;
-    size[1] = 2 * kernels->gemm_block_rows;
-    size[2] = TWSI_GEMM_TASK_COLUMNS;
+    size[0] = TWSI_GEMM_TASK_ROWS;
+    size[1] = kernels->gemm_block_columns;
+    size[2] = 2 * kernels->gemm_block_columns;
     size[3] = TWSI_GEMM_PACK_GROUP;
     size[4] = TWSI_GEMM_PACKED_ROWS;
     size[5] = TWSI_GEMM_PACKED_COLUMNS;
@@ -168,7 +168,7 @@ static void test_factors(tws_context *context, const twsi_kernels *kernels) {
     size_t i;
     int ok = 1;
     for (i = 0; i < 64; i++) {
-        problem q = cycled(kernels->gemm_block_rows + 3, kernels->gemm_columns * 2 + 5, 19);
+        problem q = cycled(TWSI_GEMM_TASK_ROWS + 3, kernels->gemm_columns * 2 + 5, 19);
         q.ta = (int)(i & 1);
         q.tb = (int)(i >> 1 & 1);
         q.alpha = factor[i >> 2 & 3];
@@ -243,7 +243,7 @@ static void test_big(tws_context *context, size_t m, size_t n, size_t k) {
 /* The same bits for 1, 2, 3 and 7 threads, and for a C that is computed in parts. */
 static void test_same_bits(tws_context *context, const twsi_kernels *kernels) {
     static const unsigned threads[4] = {1, 2, 3, 7};
-    const size_t m = 2 * kernels->gemm_block_rows + 5, n = 2 * TWSI_GEMM_TASK_COLUMNS + 37;
+    const size_t m = 2 * TWSI_GEMM_TASK_ROWS + 5, n = 2 * kernels->gemm_block_columns + 37;
     const size_t k = kernels->gemm_depth + 9, cut_m = m / 2 + 1, cut_n = n / 3;
     tws_real *a = make(m * k), *b = make(k * n), *c = make(m * n), *start = make(m * n),
              *first = make(m * n);
