@@ -10,6 +10,7 @@
 #endif
 #define TWOSTEP_IMPLEMENTATION
 #include "../twostep.h"
+#include "plot.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -26,7 +27,20 @@ enum { EXIT_FAILED = 1, EXIT_MISUSE = 2 };
 
 /* ---- settings ---- */
 
-typedef enum command_id { COMMAND_MAIN, COMMAND_RUN, COMMAND_THEORY, COMMAND_COMPARE, COMMAND_HELP } command_id;
+typedef enum command_id {
+    COMMAND_MAIN,
+    COMMAND_RUN,
+    COMMAND_THEORY,
+    COMMAND_COMPARE,
+    COMMAND_SWEEP,
+    COMMAND_PLOT,
+    COMMAND_HELP
+} command_id;
+
+/* LO:HI:COUNT */
+typedef struct range {
+    double low, high, count;
+} range;
 
 typedef struct settings {
     command_id command;
@@ -35,8 +49,15 @@ typedef struct settings {
     tws_config config;
     tws_context context;
     char activation[160], target[160]; /* as typed, for the report */
-    const char *json, *batches;
-    int quiet;
+    const char *json, *svg, *batches;
+    int quiet, progress;
+    range alphas1, alphas2; /* of a sweep */
+    double seeds, shard, shards;
+    const char *out;
+    int resume;
+    char **files; /* of --merge or plot; into the command line */
+    size_t file_count;
+    unsigned char given[64]; /* 1 for options that were on the command line, by place in options[] */
 } settings;
 
 static int misuse(const char *format, const char *a, const char *b, const char *c) {
@@ -54,13 +75,18 @@ typedef enum option_kind {
     OPTION_SEED,
     OPTION_NAME, /* a word that a function understands */
     OPTION_TEXT,
+    OPTION_RANGE, /* LO:HI:COUNT */
+    OPTION_SHARD, /* I/M */
+    OPTION_FILES, /* all words up to the next option */
     OPTION_FLAG
 } option_kind;
 
 #define BIT(command) (1u << (command))
-#define DATA_COMMANDS (BIT(COMMAND_MAIN) | BIT(COMMAND_RUN) | BIT(COMMAND_COMPARE))
+#define SWEEP BIT(COMMAND_SWEEP)
+#define DATA_COMMANDS (BIT(COMMAND_MAIN) | BIT(COMMAND_RUN) | BIT(COMMAND_COMPARE) | SWEEP)
 #define MODEL_COMMANDS (DATA_COMMANDS | BIT(COMMAND_THEORY))
 #define ONE_RUN (MODEL_COMMANDS & ~BIT(COMMAND_COMPARE))
+#define ONE_CELL (MODEL_COMMANDS & ~SWEEP)
 
 typedef struct option {
     const char *name;
@@ -80,10 +106,16 @@ static const option options[] = {
      "a whole number from 2 to 1e15 (2147483648 when simulated)", "input dimension (1024)"},
     {"--samples", OPTION_COUNT, FIELD(samples), 2, 1e15, MODEL_COMMANDS, "n",
      "a whole number from 2 to 1e15 (2147483648 when simulated)", "samples per batch (2048)"},
-    {"--alpha1", OPTION_REAL, FIELD(config.alpha1), 0.0, 0.49999999999999994, MODEL_COMMANDS, "A",
+    {"--alpha1", OPTION_REAL, FIELD(config.alpha1), 0.0, 0.49999999999999994, ONE_CELL, "A",
      "a number at least 0 and below 0.5", "exponent of step one, eta1 = scale1 N^A (0.3)"},
-    {"--alpha2", OPTION_REAL, FIELD(config.alpha2), 0.0, 0.49999999999999994, MODEL_COMMANDS, "A",
+    {"--alpha2", OPTION_REAL, FIELD(config.alpha2), 0.0, 0.49999999999999994, ONE_CELL, "A",
      "a number at least 0 and below 0.5", "exponent of step two (0.4)"},
+    {"--alpha1", OPTION_RANGE, FIELD(alphas1), 0.0, 0.49999999999999994, SWEEP, "L:H:C",
+     "LO:HI:COUNT with 0 <= LO <= HI < 0.5 and COUNT from 1 to 1001 (1 where LO is HI), or one number",
+     "exponents of step one: C numbers from L to H (0:0.45:10)"},
+    {"--alpha2", OPTION_RANGE, FIELD(alphas2), 0.0, 0.49999999999999994, SWEEP, "L:H:C",
+     "LO:HI:COUNT with 0 <= LO <= HI < 0.5 and COUNT from 1 to 1001 (1 where LO is HI), or one number",
+     "exponents of step two (0:0.45:10)"},
     {"--scale1", OPTION_REAL, FIELD(config.scale1), 1e-300, 1e6, MODEL_COMMANDS, "C",
      "a number from 1e-300 to 1e6", "factor of step one (1)"},
     {"--scale2", OPTION_REAL, FIELD(config.scale2), 1e-300, 1e6, MODEL_COMMANDS, "C",
@@ -106,14 +138,27 @@ static const option options[] = {
      "a number from 0 to 1e6, mean-field or correlation", "factor of the output (mean-field)"},
     {"--seed", OPTION_SEED, FIELD(config.seed), 0, 0, DATA_COMMANDS, "S",
      "a whole number from 0 to 18446744073709551615", "of all random numbers (1)"},
+    {"--seeds", OPTION_COUNT, FIELD(seeds), 1, 1e6, SWEEP, "COUNT",
+     "a whole number from 1 to 1000000", "how many seeds, from --seed on (1)"},
     {"--top", OPTION_COUNT, FIELD(top), 1, TWS_MAX_TOP, DATA_COMMANDS, "K",
      "a whole number from 1 to 64", "singular values to measure (10)"},
     {"--threads", OPTION_COUNT, FIELD(threads), 0, 64, MODEL_COMMANDS, "T",
      "a whole number from 0 to 64", "workers; 0: all cores (0)"},
     {"--kernel", OPTION_NAME, FIELD(context.kernel), 0, 0, DATA_COMMANDS, "NAME",
      "auto, plain, sse2, avx2, avx512, neon or wasm", "inner loops (auto)"},
+    {"--out", OPTION_TEXT, FIELD(out), 0, 0, SWEEP, "FILE",
+     "a file name, or - for standard output", "the rows, as CSV (-)"},
+    {"--resume", OPTION_FLAG, FIELD(resume), 0, 0, SWEEP, "", "", "go on with the file of --out, if there is one"},
+    {"--shard", OPTION_SHARD, FIELD(shard), 0, 0, SWEEP, "I/M",
+     "I/M with whole numbers 1 <= I <= M <= 1000000", "only the I-th of M parts, to be merged later"},
+    {"--merge", OPTION_FILES, FIELD(files), 0, 0, SWEEP, "FILES", "one or more file names",
+     "join files of one sweep, in place of computing"},
     {"--json", OPTION_TEXT, FIELD(json), 0, 0, MODEL_COMMANDS, "FILE",
      "a file name, or - for standard output", "write the result as JSON"},
+    {"--svg", OPTION_TEXT, FIELD(svg), 0, 0, SWEEP | BIT(COMMAND_PLOT), "FILE",
+     "a file name, or - for standard output", "draw the result"},
+    {"--progress", OPTION_FLAG, FIELD(progress), 0, 0, SWEEP, "", "",
+     "rate and time left on standard error (a terminal shows them anyway)"},
     {"--quiet", OPTION_FLAG, FIELD(quiet), 0, 0, MODEL_COMMANDS, "", "", "print no table"},
 };
 #define OPTION_TOTAL (sizeof options / sizeof options[0])
@@ -128,6 +173,8 @@ static const command commands[] = {
     {"run", COMMAND_RUN, "one experiment: W0, one step, two steps"},
     {"compare", COMMAND_COMPARE, "W0, one step, two steps on a fresh and on a reused batch, side by side"},
     {"theory", COMMAND_THEORY, "the prediction alone, at any size up to 1e15"},
+    {"sweep", COMMAND_SWEEP, "a grid of both exponents, and seeds: the phase diagram, as CSV"},
+    {"plot", COMMAND_PLOT, "the figure of a CSV file of sweep: twostep plot FILE.csv --svg FILE.svg"},
     {"help", COMMAND_HELP, "this text, or that of one command"},
 };
 #define COMMAND_TOTAL (sizeof commands / sizeof commands[0])
@@ -201,6 +248,39 @@ static int parse_kernel(const char *text, tws_kernel *kernel) {
     return 0;
 }
 
+/* LO:HI:COUNT, or one number for itself alone. */
+static int parse_range(const char *text, const option *o, range *r) {
+    char part[3][40] = {"", "", "1"};
+    const char *from = text;
+    int parts = 0;
+    for (;;) {
+        const size_t length = strcspn(from, ":");
+        if (parts == 3 || length == 0 || length >= sizeof part[0]) return 0;
+        memcpy(part[parts], from, length);
+        part[parts++][length] = '\0';
+        if (from[length] == '\0') break;
+        from += length + 1;
+    }
+    if (parts == 2 || !parse_real(part[0], &r->low) || !parse_real(part[parts == 1 ? 0 : 1], &r->high) ||
+        !parse_real(part[2], &r->count))
+        return 0;
+    if (!(r->low >= o->low && r->low <= r->high && r->high <= o->high)) return 0;
+    if (!(r->count >= 1 && r->count <= 1001) || floor(r->count) < r->count) return 0;
+    /* neighbours must differ in the nine digits of the CSV */
+    return r->count < 2 ? r->low >= r->high : (r->high - r->low) / (r->count - 1) >= 1e-7;
+}
+
+static int parse_shard(const char *text, double *shard) {
+    char first[20];
+    const size_t length = strcspn(text, "/");
+    if (text[length] == '\0' || length >= sizeof first) return 0;
+    memcpy(first, text, length);
+    first[length] = '\0';
+    return parse_real(first, &shard[0]) && parse_real(text + length + 1, &shard[1]) && shard[0] >= 1 &&
+           shard[0] <= shard[1] && shard[1] <= 1e6 && !(floor(shard[0]) < shard[0]) &&
+           !(floor(shard[1]) < shard[1]);
+}
+
 static int keep_name(char *to, size_t size, const char *value) {
     if (strlen(value) >= size) return 0;
     strcpy(to, value);
@@ -250,7 +330,9 @@ static int apply_option(settings *s, const option *o, const char *value) {
         if (*value == '\0') return bad_value(o, value);
         memcpy(field, &value, sizeof value);
         return 0;
-    default: s->quiet = 1; return 0;
+    case OPTION_RANGE: return parse_range(value, o, (range *)(void *)field) ? 0 : bad_value(o, value);
+    case OPTION_SHARD: return parse_shard(value, &s->shard) ? 0 : bad_value(o, value);
+    default: *(int *)(void *)field = 1; return 0;
     }
 }
 
@@ -272,12 +354,19 @@ static int parse_options(settings *s, int count, char **arguments) {
         const char *value = equals != NULL ? equals + 1 : NULL;
         size_t k;
         int status;
+        if (word[0] != '-' && s->command == COMMAND_PLOT && s->file_count == 0) {
+            s->files = arguments + i;
+            s->file_count = 1;
+            continue;
+        }
         if (word[0] != '-') return misuse("unexpected argument '%s', options start with --%s%s", word, "", "");
         if (length >= sizeof name) return misuse("unknown option '%s'%s%s", word, "", "");
         memcpy(name, word, length);
         name[length] = '\0';
         for (k = 0; k < OPTION_TOTAL; k++)
-            if (strcmp(name, options[k].name) == 0) found = &options[k];
+            if (strcmp(name, options[k].name) == 0 &&
+                (found == NULL || (options[k].commands & BIT(s->command)) != 0))
+                found = &options[k];
         if (found == NULL) return unknown("option", name, 1);
         if ((found->commands & BIT(s->command)) == 0)
             return misuse("%s does not apply to '%s', 'twostep help %s' lists what does", found->name,
@@ -287,6 +376,15 @@ static int parse_options(settings *s, int count, char **arguments) {
         if (found->kind != OPTION_FLAG && value == NULL) {
             if (i + 1 >= count) return misuse("%s needs a value: %s%s", found->name, found->allowed, "");
             value = arguments[++i];
+        }
+        s->given[found - options] = 1;
+        if (found->kind == OPTION_FILES) { /* value is the first word, in place or behind = */
+            if (s->file_count > 0 || equals != NULL || *value == '\0')
+                return misuse("%s needs %s behind it, once%s", found->name, found->allowed, "");
+            for (s->files = arguments + i; i < count && arguments[i][0] != '-'; i++) s->file_count++;
+            if (s->file_count == 0) return misuse("%s needs a value: %s%s", found->name, found->allowed, "");
+            i--;
+            continue;
         }
         status = apply_option(s, found, value);
         if (status != 0) return status;
@@ -304,7 +402,7 @@ static int finish_settings(settings *s) {
     if (!tws_kernel_available(s->context.kernel))
         return misuse("--kernel is '%s', this machine or build does not have it%s%s",
                       tws_kernel_name(s->context.kernel), "", "");
-    if (s->command == COMMAND_THEORY) return 0;
+    if (s->command == COMMAND_THEORY || s->command == COMMAND_PLOT) return 0;
     if (s->neurons > most || s->inputs > most || s->samples > most) {
         const double value = s->neurons > most ? s->neurons : s->inputs > most ? s->inputs : s->samples;
         char number[32];
@@ -332,6 +430,9 @@ static void default_settings(settings *s, command_id id) {
     s->neurons = s->inputs = 1024;
     s->samples = 2048;
     s->top = 10;
+    s->seeds = s->shard = s->shards = 1;
+    s->alphas1.high = s->alphas2.high = 0.45;
+    s->alphas1.count = s->alphas2.count = 10;
     strcpy(s->activation, "shifted-tanh");
     strcpy(s->target, "linear");
     if (id == COMMAND_COMPARE) {
@@ -669,6 +770,11 @@ static void print_header(const settings *s) {
     printf("N = %.9g neurons, d = %.9g inputs, n = %.9g samples, activation %s, target %s", s->neurons, s->inputs,
            s->samples, s->activation, s->target);
     if (c->noise > 0.0) printf(" + noise %.3g", c->noise);
+    if (s->command == COMMAND_SWEEP) {
+        printf("\nscales %.4g and %.4g, second batch %s\n", c->scale1, c->scale2,
+               c->batches == TWS_FRESH ? "fresh" : "the same as the first");
+        return;
+    }
     printf("\nstep sizes %.4g N^%.3g = %.4g and %.4g N^%.3g = %.4g", c->scale1, c->alpha1,
            c->scale1 * pow(s->neurons, c->alpha1), c->scale2, c->alpha2, c->scale2 * pow(s->neurons, c->alpha2));
     if (s->command != COMMAND_COMPARE)
@@ -783,10 +889,14 @@ static int compute(settings *s, outcome *o) {
     return 0;
 }
 
+#include "sweep.h"
+
 static int work(settings *s) {
     static outcome o; /* about 10 KB, too much for a small stack */
     result_file json;
     int result;
+    if (s->command == COMMAND_SWEEP) return sweep_work(s);
+    if (s->command == COMMAND_PLOT) return sweep_plot(s);
     memset(&json, 0, sizeof json);
     /* opened before the work, so that a wrong name does not cost the run */
     if (s->json != NULL && open_result(&json, s->json) != 0) return EXIT_FAILED;
@@ -810,7 +920,7 @@ static void print_options(command_id id) {
         const option *o = &options[i];
         if ((o->commands & BIT(id)) == 0) continue;
         printf("  %-15s%-6s%s%s\n", o->name, o->argument, o->help, "");
-        if (o->kind == OPTION_NAME) printf("  %21s%s\n", "", o->allowed);
+        if (o->kind == OPTION_NAME || o->kind == OPTION_RANGE || o->kind == OPTION_SHARD) printf("  %21s%s\n", "", o->allowed);
     }
 }
 
@@ -863,9 +973,11 @@ static int run_command(int count, char **arguments) {
     return status != 0 ? status : work(&s);
 }
 
+#ifndef TWOSTEP_NO_MAIN /* examples/mpi/sweep.c has a main of its own */
 int main(int count, char **arguments) {
     const int status = run_command(count, arguments);
     errno = 0;
     if ((fflush(stdout) != 0 || ferror(stdout)) && status == 0) return file_failed("write", "standard output");
     return status;
 }
+#endif
