@@ -1,192 +1,248 @@
-/* Matrix product beside the peak of fused multiply-adds, both measured here and now.
+/* Matrix product beside the peak of fused multiply-adds and beside other libraries.
  *
- *   cc -std=c99 -O2 -I.. gemm.c -o gemm -lm
- *   ./gemm [--kernel NAME] [--threads T] [--runs R] [SIZE | MxNxK] ...
+ *   cc -O2 -I.. gemm.c -o gemm -lm -ldl
+ *   ./gemm [--kernel NAME] [--threads T] [--runs R] [--no-peers] [SET | SIZE | MxNxK] ...
  *
- * Prints GFLOP/s as the median of R runs (default 5) for NN, NT and TN, and the ratio to the peak
- * of the same number of threads, which is measured before each size. */
+ * SET is square (1024, 2048, 4096), pipeline (the products of one step at N = d = 1024 and 4096) or
+ * small (1 to 256, primes among them). Every shape is measured NN, NT and TN, pipeline shapes as the
+ * pipeline calls them. In each of R rounds (default 5) the peak and all libraries take turns; medians
+ * are printed: GFLOP/s of ours, its ratio to the peak, and ours over each peer. */
+#define _GNU_SOURCE /* dlopen, setenv, nanosleep, getrusage under -std=c99 */
 #define TWOSTEP_IMPLEMENTATION
 #include "twostep.h"
 
-#include <stdlib.h>
+#include "machine.h"
+#include "peers/blas.h"
 
-/* ---- peak: independent fused multiply-adds in registers ---- */
+#include <sys/resource.h>
+#include <time.h>
 
-#define CHAINS 12 /* latency 4, two per cycle, and some to spare */
-#define ROUNDS 2000000
+#define MAX_RUNS 99
+#define OURS 0 /* contender 0; peer i is contender i + 1 */
+#define CONTENDERS (BLAS_PEERS + 1)
 
-typedef double (*peak_loop)(void); /* returns something of the result so that nothing is dropped */
+typedef struct shape {
+    int ta, tb;
+    size_t m, n, k;
+} shape;
 
-#ifdef TWSI_X86
-#define PEAK_LOOP(name, target_text, vector, set, fma)                                             \
-    __attribute__((target(target_text))) static double name(void) {                                \
-        vector v0 = set(1), v1 = set(2), v2 = set(3), v3 = set(4), v4 = set(5), v5 = set(6);       \
-        vector v6 = set(7), v7 = set(8), v8 = set(9), v9 = set(10), v10 = set(11);                 \
-        vector v11 = set(12); /* all different, or the compiler keeps one chain */                 \
-        const vector x = set((tws_real)0.5), y = set((tws_real)0.25);                              \
-        tws_real out[16];                                                                          \
-        long i;                                                                                    \
-        for (i = 0; i < ROUNDS; i++) {                                                             \
-            v0 = fma(v0, x, y), v1 = fma(v1, x, y), v2 = fma(v2, x, y), v3 = fma(v3, x, y);        \
-            v4 = fma(v4, x, y), v5 = fma(v5, x, y), v6 = fma(v6, x, y), v7 = fma(v7, x, y);        \
-            v8 = fma(v8, x, y), v9 = fma(v9, x, y), v10 = fma(v10, x, y);                          \
-            v11 = fma(v11, x, y);                                                                  \
-        }                                                                                          \
-        v0 = v0 + v1 + v2 + v3 + v4 + v5 + v6 + v7 + v8 + v9 + v10 + v11;                          \
-        memcpy(out, &v0, sizeof v0);                                                               \
-        return (double)out[0];                                                                     \
+typedef struct series {
+    tws_context context;
+    unsigned threads;
+    int runs, peers;
+    double least; /* seconds that one timing lasts at least */
+    /* over the lines so far: sums of logarithms, and the worst */
+    int lines, disturbed;
+    double log_peak, log_peer[CONTENDERS], log_best, worst_peak, worst_best;
+} series;
+
+typedef struct operands {
+    tws_real *a, *b, *c, *expected;
+} operands;
+
+static void call(series *bench, const shape *s, int contender, const operands *o, tws_real *c) {
+    if (contender != OURS) {
+        blas_peers[contender - 1].multiply(s->ta, s->tb, s->m, s->n, s->k, (const float *)o->a,
+                                           (const float *)o->b, (float *)c);
+        return;
     }
-#define MUL_ADD(a, b, c) ((a) * (b) + (c))
-#ifdef TWOSTEP_DOUBLE
-PEAK_LOOP(peak_avx512, "avx512f", __m512d, _mm512_set1_pd, _mm512_fmadd_pd)
-PEAK_LOOP(peak_avx2, "avx2,fma", __m256d, _mm256_set1_pd, _mm256_fmadd_pd)
-PEAK_LOOP(peak_sse2, "sse2", __m128d, _mm_set1_pd, MUL_ADD)
-#else
-PEAK_LOOP(peak_avx512, "avx512f", __m512, _mm512_set1_ps, _mm512_fmadd_ps)
-PEAK_LOOP(peak_avx2, "avx2,fma", __m256, _mm256_set1_ps, _mm256_fmadd_ps)
-PEAK_LOOP(peak_sse2, "sse2", __m128, _mm_set1_ps, MUL_ADD)
-#endif
-#endif
-#ifdef TWSI_NEON
-static double peak_neon(void) {
-#ifdef TWOSTEP_DOUBLE
-    typedef float64x2_t vector;
-#define NEON_FMA(v) v = vfmaq_f64(y, v, x)
-    const vector x = vdupq_n_f64(0.5), y = vdupq_n_f64(0.25);
-#else
-    typedef float32x4_t vector;
-#define NEON_FMA(v) v = vfmaq_f32(y, v, x)
-    const vector x = vdupq_n_f32(0.5f), y = vdupq_n_f32(0.25f);
-#endif
-    vector v0 = x, v1 = v0 + x, v2 = v1 + x, v3 = v2 + x, v4 = v3 + x, v5 = v4 + x, v6 = v5 + x;
-    vector v7 = v6 + x, v8 = v7 + x, v9 = v8 + x, v10 = v9 + x, v11 = v10 + x, v12 = v11 + x;
-    vector v13 = v12 + x, v14 = v13 + x, v15 = v14 + x;
-    tws_real out[4];
-    long i;
-    for (i = 0; i < ROUNDS * CHAINS / 16; i++) {
-        NEON_FMA(v0), NEON_FMA(v1), NEON_FMA(v2), NEON_FMA(v3);
-        NEON_FMA(v4), NEON_FMA(v5), NEON_FMA(v6), NEON_FMA(v7);
-        NEON_FMA(v8), NEON_FMA(v9), NEON_FMA(v10), NEON_FMA(v11);
-        NEON_FMA(v12), NEON_FMA(v13), NEON_FMA(v14), NEON_FMA(v15);
-    }
-    v0 = v0 + v1 + v2 + v3 + v4 + v5 + v6 + v7 + v8 + v9 + v10 + v11 + v12 + v13 + v14 + v15;
-    memcpy(out, &v0, sizeof v0);
-    return (double)out[0];
-}
-#endif
-
-/* Operations of one call of a peak loop, and the loop of a kernel; NULL: none is written. */
-static peak_loop find_peak(tws_kernel kernel, double *operations) {
-    double lanes = 0;
-    peak_loop loop = NULL;
-#ifdef TWSI_X86
-    if (kernel == TWS_KERNEL_AVX512) loop = peak_avx512, lanes = 64;
-    if (kernel == TWS_KERNEL_AVX2) loop = peak_avx2, lanes = 32;
-    if (kernel == TWS_KERNEL_SSE2) loop = peak_sse2, lanes = 16;
-#endif
-#ifdef TWSI_NEON
-    if (kernel == TWS_KERNEL_NEON) loop = peak_neon, lanes = 16;
-#endif
-    *operations = 2.0 * CHAINS * ROUNDS * lanes / (double)sizeof(tws_real);
-    return loop;
-}
-
-typedef struct peak_job {
-    peak_loop loop;
-    double result[TWSI_MAX_THREADS];
-} peak_job;
-
-static void peak_task(void *data, size_t index, size_t worker) {
-    peak_job *job = (peak_job *)data;
-    (void)worker;
-    job->result[index] = job->loop();
-}
-
-static double best_peak(tws_context *context, unsigned threads) {
-    peak_job job;
-    double operations, best = 0;
-    int run;
-    twsi_team team;
-    memset(&job, 0, sizeof job);
-    job.loop = find_peak(tws_context_kernel(context), &operations);
-    if (job.loop == NULL) return 0;
-    if (twsi_team_open(&team, context, threads) == TWS_OK) {
-        for (run = 0; run < 9; run++) {
-            double seconds = twsi_seconds();
-            twsi_run(&team, threads, peak_task, &job);
-            seconds = twsi_seconds() - seconds;
-            if (operations * threads / seconds > best) best = operations * threads / seconds;
-        }
-    }
-    twsi_team_close(&team);
-    return best * 1e-9;
-}
-
-/* ---- products ---- */
-
-static int by_value(const void *a, const void *b) {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static tws_real *filled(size_t count) {
-    tws_real *p = (tws_real *)malloc(count * sizeof(tws_real));
-    uint32_t state = 1;
-    size_t i;
-    if (p == NULL) {
-        fprintf(stderr, "gemm: no memory for %lu numbers\n", (unsigned long)count);
+    if (tws_gemm(&bench->context, s->ta ? TWS_TRANSPOSE : TWS_NO_TRANSPOSE,
+                 s->tb ? TWS_TRANSPOSE : TWS_NO_TRANSPOSE, s->m, s->n, s->k, 1, o->a,
+                 s->ta ? s->m : s->k, o->b, s->tb ? s->k : s->n, 0, c, s->n) != TWS_OK) {
+        fprintf(stderr, "gemm: %s\n", bench->context.message);
         exit(1);
     }
-    for (i = 0; i < count; i++) {
-        state = state * 1664525u + 1013904223u;
-        p[i] = (tws_real)((double)(state >> 8) / 16777216.0 - 0.5);
-    }
-    return p;
 }
 
-/* Median GFLOP/s. Short products are repeated within a run until it lasts 20 ms. */
-static double speed(tws_context *context, int ta, int tb, size_t m, size_t n, size_t k, int runs) {
-    tws_real *a = filled(m * k), *b = filled(k * n), *c = filled(m * n);
-    const double operations = 2.0 * (double)m * (double)n * (double)k;
-    double seconds[99];
-    long repeats = 1, i;
-    int run = -1; /* the first run warms up and finds the number of repeats */
-    while (run < runs) {
-        double start = twsi_seconds(), time;
-        for (i = 0; i < repeats; i++)
-            if (tws_gemm(context, ta ? TWS_TRANSPOSE : TWS_NO_TRANSPOSE,
-                         tb ? TWS_TRANSPOSE : TWS_NO_TRANSPOSE, m, n, k, 1, a, ta ? m : k, b,
-                         tb ? k : n, 0, c, n) != TWS_OK) {
-                fprintf(stderr, "gemm: %s\n", context->message);
-                exit(1);
-            }
-        time = twsi_seconds() - start;
-        if (run < 0 && time < 0.02) {
-            repeats *= 2;
-            continue;
+static int takes_part(const series *bench, int contender) {
+    return contender == OURS || (bench->peers && blas_peers[contender - 1].multiply != NULL);
+}
+
+/* A peer that computes something else is no peer. */
+static void check(const shape *s, int contender, const operands *o) {
+    const double bound = 1e-5 * sqrt((double)s->k) * 4 + 1e-6;
+    size_t i;
+    for (i = 0; i < s->m * s->n; i++)
+        if (!(fabs((double)(o->c[i] - o->expected[i])) <= bound)) {
+            fprintf(stderr, "gemm: %s differs at entry %lu of %lux%lux%lu\n",
+                    blas_peers[contender - 1].name, (unsigned long)i, (unsigned long)s->m,
+                    (unsigned long)s->n, (unsigned long)s->k);
+            exit(1);
         }
-        if (run >= 0) seconds[run] = time / (double)repeats;
-        run++;
-    }
-    qsort(seconds, (size_t)runs, sizeof seconds[0], by_value);
-    free(a);
-    free(b);
-    free(c);
-    return operations / seconds[runs / 2] * 1e-9;
 }
 
-static void line(tws_context *context, size_t m, size_t n, size_t k, int runs) {
-    const double peak = best_peak(context, tws_context_threads(context));
-    const double nn = speed(context, 0, 0, m, n, k, runs), nt = speed(context, 0, 1, m, n, k, runs);
-    const double tn = speed(context, 1, 0, m, n, k, runs);
-    char shape[64];
-    snprintf(shape, sizeof shape, "%lux%lux%lu", (unsigned long)m, (unsigned long)n,
-             (unsigned long)k);
-    printf("%-8s %2u %-18s %7.1f", tws_kernel_name(tws_context_kernel(context)),
-           tws_context_threads(context), shape, peak);
-    printf("   %7.1f %5.3f   %7.1f %5.3f   %7.1f %5.3f\n", nn, peak > 0 ? nn / peak : 0, nt,
-           peak > 0 ? nt / peak : 0, tn, peak > 0 ? tn / peak : 0);
+static long switches(void) {
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_nivcsw;
+}
+
+/* Seconds of a call. When other programs took the cores away, which the involuntary switches tell,
+   the timing is taken again, five times at most; one that never came through is counted. */
+static double seconds_of(series *bench, const shape *s, int contender, const operands *o, long repeats) {
+    double seconds = 0;
+    int attempt;
+    for (attempt = 0; attempt < 6; attempt++) {
+        const long before = switches();
+        const double start = twsi_seconds();
+        long i;
+        for (i = 0; i < repeats; i++) call(bench, s, contender, o, o->c);
+        seconds = twsi_seconds() - start;
+        if ((double)(switches() - before) <= 1 + 20 * seconds) return seconds / (double)repeats;
+    }
+    bench->disturbed++;
+    return seconds / (double)repeats;
+}
+
+/* Threads of other libraries spin for some 30 ms after a call; nobody shall pay for another. */
+static void calm(const series *bench) {
+    struct timespec pause = {0, 40000000};
+    if (bench->threads > 1 && bench->peers) nanosleep(&pause, NULL);
+}
+
+/* The first call of each contender warms up, is checked, and finds how many calls one timing takes. */
+static long find_repeats(series *bench, const shape *s, int contender, const operands *o) {
+    long repeats = 1;
+    double seconds;
+    call(bench, s, contender, o, contender == OURS ? o->expected : o->c);
+    if (contender != OURS) check(s, contender, o);
+    while (seconds = seconds_of(bench, s, contender, o, repeats), seconds * (double)repeats < bench->least / 4)
+        repeats *= 4;
+    seconds = bench->least / seconds;
+    return seconds > 1 ? (long)(seconds + 1) : 1;
+}
+
+static const char *letters(const shape *s) {
+    return s->ta ? (s->tb ? "TT" : "TN") : s->tb ? "NT" : "NN";
+}
+
+static void print_line(series *bench, const shape *s, double peak, const double *speed) {
+    char text[64];
+    double best = 0;
+    int i;
+    snprintf(text, sizeof text, "%lux%lux%lu", (unsigned long)s->m, (unsigned long)s->n,
+             (unsigned long)s->k);
+    printf("%-6s %u %-15s %s %7.1f %8.2f %6.3f ", tws_kernel_name(tws_context_kernel(&bench->context)),
+           bench->threads, text, letters(s), peak, speed[OURS], peak > 0 ? speed[OURS] / peak : 0);
+    for (i = 1; i < CONTENDERS; i++) {
+        if (!takes_part(bench, i)) continue;
+        printf(" %8.2f %5.2f", speed[i], speed[OURS] / speed[i]);
+        bench->log_peer[i] += log(speed[OURS] / speed[i]);
+        best = larger(best, speed[i]);
+    }
+    if (best > 0) {
+        bench->log_best += log(speed[OURS] / best);
+        printf("  %5.2f", speed[OURS] / best);
+        if (bench->lines == 0 || speed[OURS] / best < bench->worst_best)
+            bench->worst_best = speed[OURS] / best;
+    }
+    if (peak > 0) {
+        bench->log_peak += log(speed[OURS] / peak);
+        if (bench->lines == 0 || speed[OURS] / peak < bench->worst_peak)
+            bench->worst_peak = speed[OURS] / peak;
+    }
+    bench->lines++;
+    printf("\n");
     fflush(stdout);
+}
+
+static void measure(series *bench, const shape *s) {
+    double peak[MAX_RUNS], seconds[CONTENDERS][MAX_RUNS], speed[CONTENDERS];
+    long repeats[CONTENDERS];
+    operands o;
+    int run, i;
+    o.a = filled(s->m * s->k, 1), o.b = filled(s->k * s->n, 2);
+    o.c = filled(s->m * s->n, 3), o.expected = filled(s->m * s->n, 4);
+    for (i = 0; i < CONTENDERS; i++) {
+        if (!takes_part(bench, i)) continue;
+        calm(bench);
+        if (i != OURS) blas_peers[i - 1].set_threads((int)bench->threads);
+        repeats[i] = find_repeats(bench, s, i, &o);
+    }
+    for (run = 0; run < bench->runs; run++) {
+        calm(bench);
+        peak[run] = measure_peak(&bench->context, bench->threads, 5);
+        for (i = 0; i < CONTENDERS; i++) {
+            if (!takes_part(bench, i)) continue;
+            calm(bench);
+            seconds[i][run] = seconds_of(bench, s, i, &o, repeats[i]);
+        }
+    }
+    for (i = 0; i < CONTENDERS; i++)
+        if (takes_part(bench, i))
+            speed[i] = 2e-9 * (double)s->m * (double)s->n * (double)s->k / median(seconds[i], bench->runs);
+    print_line(bench, s, median(peak, bench->runs), speed);
+    free(o.a), free(o.b), free(o.c), free(o.expected);
+}
+
+static void measure_all_ways(series *bench, size_t m, size_t n, size_t k) {
+    int way;
+    for (way = 0; way < 3; way++) {
+        shape s;
+        s.ta = way == 2, s.tb = way == 1, s.m = m, s.n = n, s.k = k;
+        measure(bench, &s);
+    }
+}
+
+static void heading(series *bench, const char *title) {
+    int i;
+    printf("\n%s, %u thread%s\nkernel T m x n x k       op    peak     ours  /peak ", title,
+           bench->threads, bench->threads > 1 ? "s" : "");
+    for (i = 1; i < CONTENDERS; i++)
+        if (takes_part(bench, i)) printf(" %8s ours/", blas_peers[i - 1].name);
+    printf("  ours/best peer   (GFLOP/s)\n");
+    bench->lines = bench->disturbed = 0;
+    bench->log_peak = bench->log_best = 0;
+    memset(bench->log_peer, 0, sizeof bench->log_peer);
+}
+
+static void summary(series *bench) {
+    int i, peers = 0;
+    if (bench->lines == 0) return;
+    printf("geometric mean over %d lines: /peak %.3f (least %.3f)", bench->lines,
+           exp(bench->log_peak / bench->lines), bench->worst_peak);
+    for (i = 1; i < CONTENDERS; i++)
+        if (takes_part(bench, i)) {
+            printf(", ours/%s %.3f", blas_peers[i - 1].name, exp(bench->log_peer[i] / bench->lines));
+            peers++;
+        }
+    if (peers > 0)
+        printf(", ours/best %.3f (least %.3f)", exp(bench->log_best / bench->lines), bench->worst_best);
+    printf("\n");
+    if (bench->disturbed > 0)
+        printf("%d timings were disturbed by other programs\n", bench->disturbed);
+}
+
+static void square(series *bench) {
+    heading(bench, "Square");
+    measure_all_ways(bench, 1024, 1024, 1024);
+    measure_all_ways(bench, 2048, 2048, 2048);
+    measure_all_ways(bench, 4096, 4096, 4096);
+    summary(bench);
+}
+
+/* W X' for a block of samples, and slopes times residual-scaled samples. */
+static void pipeline(series *bench) {
+    static const shape shapes[] = {{0, 1, 1024, 2048, 1024}, {0, 0, 1024, 1024, 2048},
+                                   {0, 1, 4096, 2048, 4096}, {0, 0, 4096, 4096, 2048}};
+    int i;
+    heading(bench, "The products of a step: W X' and H' X of a block of 2048 samples");
+    for (i = 0; i < 4; i++) measure(bench, &shapes[i]);
+    summary(bench);
+}
+
+static void small(series *bench) {
+    static const size_t one[] = {1,  2,  3,  4,  5,  7,  8,  11, 13, 16,  17,  23,  29,  31,  32,  37,  43,  48,
+                                 53, 61, 64, 67, 73, 79, 83, 89, 96, 101, 113, 127, 128, 149, 163, 181, 192,
+                                 199, 211, 227, 241, 251, 256};
+    static const size_t more[] = {64, 97, 128, 151, 199, 251, 256};
+    const size_t *sizes = bench->threads > 1 ? more : one;
+    const size_t count = bench->threads > 1 ? sizeof more / sizeof *more : sizeof one / sizeof *one;
+    size_t i;
+    heading(bench, "Small and odd");
+    bench->least = 0.003;
+    for (i = 0; i < count; i++) measure_all_ways(bench, sizes[i], sizes[i], sizes[i]);
+    summary(bench);
 }
 
 static tws_kernel kernel_named(const char *name) {
@@ -197,40 +253,52 @@ static tws_kernel kernel_named(const char *name) {
     exit(1);
 }
 
-int main(int count, char **argument) {
-    tws_context context = tws_default_context();
-    int i, runs = 5, sizes = 0;
-    printf("kernel    T  m x n x k             peak        NN ratio        NT ratio        TN "
-           "ratio   (GFLOP/s, %s)\n",
-           sizeof(tws_real) == 4 ? "float" : "double");
-    for (i = 1; i < count; i++) {
-        unsigned long m = 0, n = 0, k = 0;
-        int found;
-        if (strcmp(argument[i], "--kernel") == 0 && i + 1 < count) {
-            context.kernel = kernel_named(argument[++i]);
-            continue;
-        }
-        if (strcmp(argument[i], "--threads") == 0 && i + 1 < count) {
-            context.threads = (unsigned)atoi(argument[++i]);
-            continue;
-        }
-        if (strcmp(argument[i], "--runs") == 0 && i + 1 < count) {
-            runs = atoi(argument[++i]);
-            runs = runs < 1 ? 1 : runs > 99 ? 99 : runs;
-            continue;
-        }
-        found = sscanf(argument[i], "%lux%lux%lu", &m, &n, &k);
-        if (found == 1) n = k = m;
-        if ((found != 1 && found != 3) || m == 0 || n == 0 || k == 0) {
-            fprintf(stderr, "gemm: cannot read the size %s\n", argument[i]);
-            return 1;
-        }
-        line(&context, m, n, k, runs);
-        sizes++;
+/* One size of the command line; several in a row share a heading. */
+static void custom(series *bench, const char *text) {
+    unsigned long m = 0, n = 0, k = 0;
+    const int found = sscanf(text, "%lux%lux%lu", &m, &n, &k);
+    if (found == 1) n = k = m;
+    if ((found != 1 && found != 3) || m == 0 || n == 0 || k == 0) {
+        fprintf(stderr, "gemm: cannot read the size %s\n", text);
+        exit(1);
     }
-    if (sizes == 0) {
-        static const size_t usual[] = {64, 256, 1024, 2048, 4096};
-        for (i = 0; i < 5; i++) line(&context, usual[i], usual[i], usual[i], runs);
+    if (bench->lines == 0) heading(bench, "Sizes");
+    measure_all_ways(bench, m, n, k);
+}
+
+int main(int count, char **argument) {
+    series bench;
+    int i, opened = 0;
+    memset(&bench, 0, sizeof bench);
+    bench.context = tws_default_context();
+    bench.threads = tws_context_threads(&bench.context);
+    bench.runs = 5;
+    bench.peers = sizeof(tws_real) == sizeof(float);
+    for (i = 1; i < count; i++) {
+        const char *word = argument[i];
+        bench.least = 0.01;
+        if (strcmp(word, "--kernel") == 0 && i + 1 < count) {
+            bench.context.kernel = kernel_named(argument[++i]);
+        } else if (strcmp(word, "--threads") == 0 && i + 1 < count) {
+            bench.threads = (unsigned)atoi(argument[++i]);
+            bench.threads = bench.threads < 1 ? 1 : bench.threads;
+            bench.context.threads = bench.threads;
+        } else if (strcmp(word, "--runs") == 0 && i + 1 < count) {
+            bench.runs = atoi(argument[++i]);
+            bench.runs = bench.runs < 1 ? 1 : bench.runs > MAX_RUNS ? MAX_RUNS : bench.runs;
+        } else if (strcmp(word, "--no-peers") == 0) {
+            bench.peers = 0;
+        } else {
+            if (bench.peers && !opened++) open_blas_peers();
+            if (strcmp(word, "square") == 0) square(&bench);
+            else if (strcmp(word, "pipeline") == 0) pipeline(&bench);
+            else if (strcmp(word, "small") == 0) small(&bench);
+            else custom(&bench, word);
+        }
+    }
+    if (count == 1) {
+        open_blas_peers();
+        square(&bench);
     }
     return 0;
 }

@@ -1,42 +1,77 @@
 #!/bin/sh
-# The one bench command:  sh bench/run.sh [PART ...]    parts: gemm functions svd experiment theory
+# The one bench command:  sh bench/run.sh [PART ...]
+#
+#   machine     peaks of fused multiply-adds, bandwidth of reading
+#   gemm        matrix product beside the peak, OpenBLAS, BLIS, oneDNN (= gemm-1 gemm-2 gemm-avx2)
+#   gemm-small  the same for sizes 1 to 256
+#   functions   activations; normal numbers beside NumPy and PyTorch
+#   svd         leading singular triplets beside SciPy, PyTorch, PRIMME
+#   experiment  the whole experiment beside its floor, a NumPy and a PyTorch script; memory; growth
+#   phase       a phase diagram beside two NumPy scripts
+#   theory      prediction against simulation
 #
 # Builds the programs of this folder with plain `cc -O2`, runs them one after the other on this
-# machine and rewrites the section of each part in bench/RESULTS.md. Every figure is a ratio within
-# one run or comes with the run's own peak. Takes about six minutes on two cores.
+# machine and rewrites the section of each part in bench/RESULTS.md. All contenders take turns in one
+# run, medians are printed, and every figure is a ratio within one run or comes with the run's own
+# peak. Peers are optional: `sh bench/peers/install.sh` installs what Debian has, a missing one is
+# named and skipped. Takes about twelve minutes on two cores. PYTHON names the interpreter that has NumPy.
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd) || exit 2
 root=$(dirname -- "$here")
 CC=${CC:-cc}
+PYTHON=${PYTHON:-/usr/bin/python3}
 results=$here/RESULTS.md
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/twostep-bench.XXXXXX") || exit 2
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 130' INT TERM HUP
+unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE # they keep OpenBLAS from looking at the machine
+export PYTHONDONTWRITEBYTECODE=1
 
-build() { $CC -O2 -I"$root" -o "$tmp/$1" "$2" -lm || exit 1; }
+build() { $CC -O2 -I"$root" -o "$tmp/$1" "$2" -lm -ldl || exit 1; }
+build_library() { $CC -O2 -fPIC -shared -I"$root" -o "$tmp/ours.so" "$here/peers/ours.c" -lm || exit 1; }
 
 machine() {
     model=$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo 2>/dev/null | head -n 1)
     echo "$(uname -sm), ${model:-unknown processor}, $(getconf _NPROCESSORS_ONLN) cores, $($CC --version | head -n 1)"
 }
 
-# The whole experiment beside the time that its 8 N d n operations take at the FMA peak.
-experiment() {
-    build twostep "$root/examples/twostep.c"
-    build gemm "$here/gemm.c"
-    peak=$("$tmp/gemm" | awk '$3 ~ /^2048x/ { print $4; exit }')
-    echo "FMA peak in this run: $peak GFLOP/s on all threads. Median of 5."
-    echo
-    echo "N = d, n | total s | steps s | 8Ndn / peak s | total ratio"
-    for size in '1024 2048' '2048 4096' '4096 8192'; do
-        set -- $size
-        for turn in 1 2 3 4 5; do
-            "$tmp/twostep" run --neurons "$1" --inputs "$1" --samples "$2" --quiet --json - |
-                sed -n 's/.*"step1": \([0-9.]*\), "step2": \([0-9.]*\), .*"total": \([0-9.]*\).*/\1 \2 \3/p'
-        done | sort -n -k 3 | awk -v n="$1" -v m="$2" -v peak="$peak" 'NR == 3 {
-            floor = 8 * n * n * m / peak / 1e9
-            printf "%d, %d | %.2f | %.2f | %.2f | %.2f\n", n, m, $3, $1 + $2, floor, $3 / floor }'
-    done
+has_numpy() { "$PYTHON" -c 'import numpy, scipy' 2>/dev/null; }
+
+# Versions of the Python peers, and what the BLAS below NumPy and PyTorch chose for this machine.
+versions() {
+    "$PYTHON" - <<'PROGRAM' 2>/dev/null || echo "Python peers: NumPy and SciPy are not installed"
+import ctypes, sys, numpy, scipy
+try:
+    import torch
+    torch = torch.__version__ + ' (%s)' % torch.backends.cpu.get_cpu_capability() if hasattr(torch.backends, 'cpu') else torch.__version__
+except ImportError:
+    torch = 'not installed'
+try:
+    config = ctypes.CDLL('libopenblas.so.0').openblas_get_config
+    config.restype = ctypes.c_char_p
+    blas = config().decode()
+except OSError:
+    blas = 'not OpenBLAS'
+print('Python %s, NumPy %s, SciPy %s, PyTorch %s; BLAS: %s' % (
+    sys.version.split()[0], numpy.__version__, scipy.__version__, torch, blas))
+PROGRAM
 }
+
+functions() {
+    if has_numpy; then "$PYTHON" "$here/peers/normals.py" "$tmp/ours.so" || return 1
+    else echo "Normal numbers: NumPy is not installed, skipped"; fi
+    echo
+    "$tmp/functions"
+}
+
+svd() {
+    if has_numpy; then "$PYTHON" "$here/peers/svd.py" "$tmp/ours.so" || return 1
+    else echo "Peers: SciPy is not installed, skipped"; fi
+    echo
+    "$tmp/svd"
+}
+
+experiment() { "$PYTHON" "$here/peers/experiment.py" "$tmp/twostep" "$tmp/machine"; }
+phase() { "$PYTHON" "$here/peers/phase.py" "$tmp/twostep"; }
 
 # section NAME TITLE COMMAND...: what the command prints becomes the section of that name.
 section() {
@@ -48,7 +83,8 @@ section() {
         echo "<!-- $name -->"
         echo "## $title"
         echo
-        echo "$(machine). \`sh bench/run.sh $name\`"
+        echo "$(machine). $(date -u +%Y-%m-%d). \`sh bench/run.sh $name\`"
+        case $name in functions | svd | experiment | phase) echo; versions ;; esac
         echo
         case $name in theory) cat "$tmp/$name.txt" ;; *) echo '```'; cat "$tmp/$name.txt"; echo '```' ;; esac
         echo "<!-- end $name -->"
@@ -62,14 +98,30 @@ section() {
         END { if (!done) { print ""; put() } }' "$results" >"$tmp/results" && cp "$tmp/results" "$results"
 }
 
-[ $# -gt 0 ] || set -- gemm functions svd experiment theory
-for part in "$@"; do
-    case $part in
-    gemm) build gemm "$here/gemm.c"; section gemm 'Matrix product' "$tmp/gemm" ;;
-    functions) build functions "$here/functions.c"; section functions 'Activations' "$tmp/functions" ;;
-    svd) build svd "$here/svd.c"; section svd 'Leading singular triplets' "$tmp/svd" ;;
-    experiment) section experiment 'The whole experiment' experiment ;;
+part() {
+    case $1 in
+    machine) build machine "$here/machine.c"; section machine 'The machine' "$tmp/machine" ;;
+    gemm) part gemm-1; part gemm-2; part gemm-avx2 ;;
+    gemm-1) build gemm "$here/gemm.c"
+        section gemm-1 'Matrix product, one thread' "$tmp/gemm" --threads 1 square pipeline ;;
+    gemm-2) build gemm "$here/gemm.c"
+        section gemm-2 'Matrix product, two threads' "$tmp/gemm" --threads 2 square pipeline ;;
+    gemm-avx2) build gemm "$here/gemm.c"
+        section gemm-avx2 'Matrix product, AVX2 forced' "$tmp/gemm" --no-peers --kernel avx2 --threads 1 1024 2048 \
+            --threads 2 2048 ;;
+    gemm-small) build gemm "$here/gemm.c"
+        section gemm-small 'Matrix product, small and odd sizes' "$tmp/gemm" --threads 1 small --threads 2 small ;;
+    functions) build functions "$here/functions.c"; build_library
+        section functions 'Normal numbers and activations' functions ;;
+    svd) build svd "$here/svd.c"; build_library; section svd 'Leading singular triplets' svd ;;
+    experiment) build twostep "$root/examples/twostep.c"; build machine "$here/machine.c"
+        section experiment 'The whole experiment' experiment ;;
+    phase) build twostep "$root/examples/twostep.c"; section phase 'Phase diagram' phase ;;
     theory) build theory "$here/theory.c"; section theory 'Prediction against simulation' "$tmp/theory" ;;
-    *) echo "run.sh: unknown part '$part', parts are gemm functions svd experiment theory" >&2; exit 2 ;;
+    *)  echo "run.sh: unknown part '$1', parts are machine gemm gemm-1 gemm-2 gemm-avx2 gemm-small functions svd experiment phase theory" >&2
+        exit 2 ;;
     esac
-done
+}
+
+[ $# -gt 0 ] || set -- machine gemm gemm-small functions svd experiment phase theory
+for name; do part "$name"; done

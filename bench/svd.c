@@ -3,8 +3,11 @@
    cc -O2 -I.. -o svd svd.c -lm && ./svd [n] [top] [threads] [tolerance] [stop_below] [all] */
 #define TWOSTEP_IMPLEMENTATION
 #include "twostep.h"
+
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "pass.h"
 
 static uint64_t state = 7;
 
@@ -37,7 +40,7 @@ int main(int argc, char **argv) {
     tws_real *w = (tws_real *)malloc(n * n * sizeof *w);
     double *values = (double *)malloc((n + top) * sizeof *values), *residuals = values + n;
     double *u = (double *)malloc(n * top * sizeof *u), *v = (double *)malloc(n * top * sizeof *v);
-    double best = 1e30, pass = 1e30;
+    double best = 1e30, pass;
     tws_status status = TWS_OK;
     int round, repeat;
     if (w == NULL || values == NULL || u == NULL || v == NULL || n < 4 || top == 0) return 1;
@@ -52,30 +55,7 @@ int main(int argc, char **argv) {
         took = twsi_seconds() - start;
         if (took < best) best = took;
     }
-    { /* one fused pass alone, two vectors */
-        twsi_svd svd;
-        memset(&svd, 0, sizeof svd);
-        svd.context = &context;
-        svd.matrix = w;
-        svd.ld = svd.rows = svd.columns = n;
-        svd.options = options;
-        {
-            twsi_svd_output out;
-            memset(&out, 0, sizeof out);
-            twsi_pool_open(&svd.pool, &context);
-            if (twsi_svd_prepare(&svd, &out) != TWS_OK) return 1;
-            if (twsi_team_open(&svd.team, &context, svd.chunks) != TWS_OK) return 1;
-            svd.unit = 1.0;
-            memset(svd.basis, 0, 2 * n * sizeof(double));
-            for (repeat = 0; repeat < 20; repeat++) {
-                const double start = twsi_seconds();
-                twsi_svd_multiply(&svd, svd.basis, 2, NULL, svd.work);
-                if (twsi_seconds() - start < pass) pass = twsi_seconds() - start;
-            }
-            twsi_team_close(&svd.team);
-            twsi_pool_close(&svd.pool);
-        }
-    }
+    pass = fused_pass(w, n, context.threads, 20);
     printf("n %lu, top %lu, %s, %u threads: %s\n", (unsigned long)n, (unsigned long)top,
            tws_kernel_name(tws_context_kernel(&context)), tws_context_threads(&context),
            tws_status_text(status));
