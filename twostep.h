@@ -6444,30 +6444,31 @@ TWSI_FN tws_status twsi_readout_rows(twsi_team *team, const tws_network *network
                                gradient, job.rows * job.columns);
 }
 
-/* G without the factors a_i of its rows, and the loss. */
-TWSI_FN tws_status twsi_bare_gradient(twsi_team *team, const tws_network *network,
-                                      const tws_batch *batch, tws_real *gradient, double *loss) {
-    const size_t inputs = network->inputs;
+/* G without the factors a_i of its rows, and the loss, with memory at hand. */
+TWSI_FN tws_status twsi_bare_gradient(twsi_step *step, tws_real *gradient, double *loss) {
+    const size_t inputs = step->network->inputs, samples = step->batch->samples;
     double total = 0.0;
-    twsi_pool pool;
-    twsi_step step;
-    tws_status status;
     size_t start;
-    twsi_pool_open(&pool, team->context);
-    status = twsi_agree(team->context,
-                        twsi_step_prepare(&step, team, &pool, network, batch, 1));
-    for (start = 0; status == TWS_OK && start < batch->samples; start += step.block) {
-        status = twsi_step_block(&step, start, twsi_min(step.block, batch->samples - start));
-        if (status != TWS_OK) break;
-        total += twsi_residuals(&step);
-        twsi_run(team, twsi_ceil_div(step.samples, TWSI_ROW_GROUP), twsi_scaled_task, &step);
-        twsi_gemm_with(team, &step.buffers, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, network->count,
-                       inputs, step.samples, 1, step.h, step.samples, step.scaled, inputs,
-                       start == 0 ? 0 : 1, gradient, inputs);
+    for (start = 0; start < samples; start += step->block) {
+        const tws_status status =
+            twsi_step_block(step, start, twsi_min(step->block, samples - start));
+        if (status != TWS_OK) return status;
+        total += twsi_residuals(step);
+        twsi_run(step->team, twsi_ceil_div(step->samples, TWSI_ROW_GROUP), twsi_scaled_task, step);
+        twsi_gemm_with(step->team, &step->buffers, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE,
+                       step->network->count, inputs, step->samples, 1, step->h, step->samples,
+                       step->scaled, inputs, start == 0 ? 0 : 1, gradient, inputs);
     }
-    if (status == TWS_OK && loss != NULL) *loss = total;
-    twsi_pool_close(&pool);
-    return status;
+    if (loss != NULL) *loss = total;
+    return TWS_OK;
+}
+
+/* What the weights are after the step, in fresh; the weights themselves stay. */
+TWSI_FN tws_status twsi_fresh_weights(twsi_step *step, double eta, tws_real *fresh, double *loss) {
+    tws_status status = twsi_bare_gradient(step, fresh, loss);
+    if (status == TWS_OK)
+        status = twsi_readout_rows(step->team, step->network, step->network->weights, eta, fresh);
+    return twsi_agree(step->team->context, status);
 }
 
 /* Only the outputs; loss or output may be NULL. */
@@ -6542,11 +6543,17 @@ TWS_API tws_status tws_loss(tws_context *context, const tws_network *network,
 TWS_API tws_status tws_gradient(tws_context *context, const tws_network *network,
                                 const tws_batch *batch, tws_real *gradient, double *loss) {
     twsi_team team;
+    twsi_pool pool;
+    twsi_step step;
     tws_status status = twsi_step_open(&team, context, network, batch, 1,
                                        twsi_require(context, "gradient", gradient));
-    if (status == TWS_OK) status = twsi_bare_gradient(&team, network, batch, gradient, loss);
+    twsi_pool_open(&pool, context);
+    if (status == TWS_OK)
+        status = twsi_agree(context, twsi_step_prepare(&step, &team, &pool, network, batch, 1));
+    if (status == TWS_OK) status = twsi_bare_gradient(&step, gradient, loss);
     if (status == TWS_OK)
         status = twsi_agree(context, twsi_readout_rows(&team, network, NULL, 1.0, gradient));
+    twsi_pool_close(&pool);
     twsi_team_close(&team);
     return status;
 }
@@ -6566,21 +6573,20 @@ TWS_API tws_status tws_step(tws_context *context, const tws_network *network,
                             const tws_batch *batch, double eta, tws_real *weights, double *loss) {
     twsi_team team;
     twsi_pool pool;
-    tws_real *gradient = NULL;
+    twsi_step step;
+    tws_real *fresh = NULL;
     tws_status status = twsi_step_open(&team, context, network, batch, 1,
                                        twsi_check_step(context, network, eta, weights));
     twsi_pool_open(&pool, context);
     if (status == TWS_OK) {
-        gradient = (tws_real *)twsi_take(&pool, network->count, network->inputs * sizeof(tws_real));
-        if (gradient == NULL)
-            status = twsi_fail(context, pool.status, "no memory for the gradient");
+        fresh = (tws_real *)twsi_take(&pool, network->count, network->inputs * sizeof(tws_real));
+        status = fresh == NULL ? twsi_fail(context, pool.status, "no memory for the gradient")
+                               : twsi_step_prepare(&step, &team, &pool, network, batch, 1);
         status = twsi_agree(context, status);
     }
-    if (status == TWS_OK) status = twsi_bare_gradient(&team, network, batch, gradient, loss);
+    if (status == TWS_OK) status = twsi_fresh_weights(&step, eta, fresh, loss);
     if (status == TWS_OK)
-        status = twsi_agree(context, twsi_readout_rows(&team, network, weights, eta, gradient));
-    if (status == TWS_OK)
-        memcpy(weights, gradient, network->count * network->inputs * sizeof(tws_real));
+        memcpy(weights, fresh, network->count * network->inputs * sizeof(tws_real));
     twsi_pool_close(&pool);
     twsi_team_close(&team);
     return status;
@@ -11107,15 +11113,20 @@ TWS_API tws_status tws_limit_kernel(tws_context *context, const tws_activation *
 typedef struct twsi_run_state {
     tws_context *context;
     const tws_config *config;
-    tws_real *weights, *kept, *readout, *directions; /* kept: W_1, when both second steps want it */
+    tws_real *weights, *spare, *readout, *directions;
+    tws_real *kept; /* W_1, when both second steps want it */
     tws_real *inputs1, *labels1, *inputs2, *labels2;
     tws_result *result;
+    twsi_team team;
+    tws_network network;
+    twsi_step step; /* memory that all steps use */
 } twsi_run_state;
 
 TWSI_FN tws_status twsi_run_memory(twsi_run_state *run, twsi_pool *pool, int fresh, int both) {
     const tws_config *c = run->config;
     const size_t row = c->inputs * sizeof(tws_real);
     run->weights = (tws_real *)twsi_take(pool, c->neurons, row);
+    run->spare = (tws_real *)twsi_take(pool, c->neurons, row);
     run->kept = both ? (tws_real *)twsi_take(pool, c->neurons, row) : NULL;
     run->readout = (tws_real *)twsi_take(pool, c->neurons, sizeof(tws_real));
     run->directions = (tws_real *)twsi_take(pool, c->target.directions, row);
@@ -11146,26 +11157,36 @@ TWSI_FN tws_status twsi_run_data(twsi_run_state *run) {
     return status;
 }
 
-TWSI_FN tws_network twsi_run_network(const twsi_run_state *run) {
-    tws_network network;
-    network.count = run->config->neurons;
-    network.inputs = run->config->inputs;
-    network.output_scale = tws_output_scale(run->config);
-    network.activation = run->config->activation;
-    network.weights = run->weights;
-    network.readout = run->readout;
-    return network;
-}
-
-TWSI_FN tws_status twsi_run_step(twsi_run_state *run, int fresh, double eta, double *seconds) {
-    const double start = twsi_seconds();
-    const tws_network network = twsi_run_network(run);
-    tws_status status;
+TWSI_FN tws_batch twsi_run_batch(const twsi_run_state *run, int fresh) {
     tws_batch batch;
     batch.samples = run->config->samples;
     batch.inputs = fresh ? run->inputs2 : run->inputs1;
     batch.labels = fresh ? run->labels2 : run->labels1;
-    status = tws_step(run->context, &network, &batch, eta, run->weights, NULL);
+    return batch;
+}
+
+/* Checks the network and takes the memory that all steps share: fresh pages are slow. */
+TWSI_FN tws_status twsi_run_prepare(twsi_run_state *run, twsi_pool *pool) {
+    const tws_batch batch = twsi_run_batch(run, 0);
+    const tws_status status =
+        twsi_step_open(&run->team, run->context, &run->network, &batch, 1, TWS_OK);
+    if (status != TWS_OK) return status;
+    return twsi_step_prepare(&run->step, &run->team, pool, &run->network, &batch, 1);
+}
+
+/* One step; the old weights become spare memory. */
+TWSI_FN tws_status twsi_run_step(twsi_run_state *run, int fresh, double eta, double *seconds) {
+    const double start = twsi_seconds();
+    const tws_batch batch = twsi_run_batch(run, fresh);
+    tws_real *old = run->weights;
+    tws_status status;
+    run->step.batch = &batch;
+    status = twsi_fresh_weights(&run->step, eta, run->spare, NULL);
+    run->step.batch = NULL;
+    if (status == TWS_OK) {
+        run->network.weights = run->weights = run->spare;
+        run->spare = old;
+    }
     *seconds += twsi_seconds() - start;
     return status;
 }
@@ -11175,9 +11196,8 @@ TWSI_FN tws_status twsi_run_step(twsi_run_state *run, int fresh, double eta, dou
 TWSI_FN tws_status twsi_run_measure(twsi_run_state *run, tws_case which, tws_status *worst) {
     const tws_config *c = run->config;
     const double start = twsi_seconds();
-    const tws_network network = twsi_run_network(run);
     tws_result *result = run->result;
-    tws_batch batch;
+    tws_batch batch = twsi_run_batch(run, 0);
     tws_status status = tws_measure(run->context, run->weights, c->neurons, c->inputs, run->readout,
                                     run->directions, c->target.directions, c->top, c->seed,
                                     &result->spectrum[which]);
@@ -11186,19 +11206,26 @@ TWSI_FN tws_status twsi_run_measure(twsi_run_state *run, tws_case which, tws_sta
         status = TWS_OK;
     }
     batch.samples = result->loss_samples;
-    batch.inputs = run->inputs1;
-    batch.labels = run->labels1;
-    if (status == TWS_OK) status = tws_loss(run->context, &network, &batch, &result->loss[which]);
+    if (status == TWS_OK)
+        status = tws_loss(run->context, &run->network, &batch, &result->loss[which]);
     result->measured[which] = status == TWS_OK;
     result->seconds_spectrum += twsi_seconds() - start;
     return status;
 }
 
-TWSI_FN tws_status twsi_run_all(twsi_run_state *run, unsigned cases, tws_status *worst) {
+TWSI_FN tws_status twsi_run_all(twsi_run_state *run, twsi_pool *pool, unsigned cases,
+                                tws_status *worst) {
     const tws_config *c = run->config;
     const size_t bytes = c->neurons * c->inputs * sizeof(tws_real);
     tws_result *result = run->result;
     tws_status status = twsi_run_data(run);
+    run->network.count = c->neurons;
+    run->network.inputs = c->inputs;
+    run->network.output_scale = tws_output_scale(c);
+    run->network.activation = c->activation;
+    run->network.weights = run->weights;
+    run->network.readout = run->readout;
+    if (status == TWS_OK && cases > 1u << TWS_INITIAL) status = twsi_run_prepare(run, pool);
     if (status == TWS_OK && (cases >> TWS_INITIAL & 1))
         status = twsi_run_measure(run, TWS_INITIAL, worst);
     if (status == TWS_OK && cases > 1u << TWS_INITIAL)
@@ -11245,12 +11272,14 @@ TWS_API tws_status tws_run(tws_context *context, const tws_config *config, unsig
     result->loss_samples = twsi_min(config->samples, TWSI_LOSS_SAMPLES);
     result->threads = tws_context_threads(context);
     result->kernel = tws_context_kernel(context);
+    memset(&run, 0, sizeof run);
     run.context = context;
     run.config = config;
     run.result = result;
     twsi_pool_open(&pool, context);
     status = twsi_run_memory(&run, &pool, fresh, fresh && reuse);
-    if (status == TWS_OK) status = twsi_run_all(&run, cases, &worst);
+    if (status == TWS_OK) status = twsi_run_all(&run, &pool, cases, &worst);
+    twsi_team_close(&run.team);
     twsi_pool_close(&pool);
     result->seconds_total = twsi_seconds() - start;
     return status != TWS_OK ? status : worst;
