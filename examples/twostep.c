@@ -34,6 +34,7 @@ typedef enum command_id {
     COMMAND_COMPARE,
     COMMAND_SWEEP,
     COMMAND_PLOT,
+    COMMAND_RISK,
     COMMAND_HELP
 } command_id;
 
@@ -55,6 +56,8 @@ typedef struct settings {
     double seeds, shard, shards;
     const char *out;
     int resume;
+    const char *lambda, *alphas, *ridge_samples; /* of risk */
+    double test_samples;
     char **files; /* of --merge or plot; into the command line */
     size_t file_count;
     unsigned char given[64]; /* 1 for options that were on the command line, by place in options[] */
@@ -83,9 +86,10 @@ typedef enum option_kind {
 
 #define BIT(command) (1u << (command))
 #define SWEEP BIT(COMMAND_SWEEP)
-#define DATA_COMMANDS (BIT(COMMAND_MAIN) | BIT(COMMAND_RUN) | BIT(COMMAND_COMPARE) | SWEEP)
+#define RISK BIT(COMMAND_RISK)
+#define DATA_COMMANDS (BIT(COMMAND_MAIN) | BIT(COMMAND_RUN) | BIT(COMMAND_COMPARE) | SWEEP | RISK)
 #define MODEL_COMMANDS (DATA_COMMANDS | BIT(COMMAND_THEORY))
-#define ONE_RUN (MODEL_COMMANDS & ~BIT(COMMAND_COMPARE))
+#define ONE_RUN (MODEL_COMMANDS & ~(BIT(COMMAND_COMPARE) | RISK))
 #define ONE_CELL (MODEL_COMMANDS & ~SWEEP)
 
 typedef struct option {
@@ -138,9 +142,9 @@ static const option options[] = {
      "a number from 0 to 1e6, mean-field or correlation", "factor of the output (mean-field)"},
     {"--seed", OPTION_SEED, FIELD(config.seed), 0, 0, DATA_COMMANDS, "S",
      "a whole number from 0 to 18446744073709551615", "of all random numbers (1)"},
-    {"--seeds", OPTION_COUNT, FIELD(seeds), 1, 1e6, SWEEP, "COUNT",
+    {"--seeds", OPTION_COUNT, FIELD(seeds), 1, 1e6, SWEEP | RISK, "COUNT",
      "a whole number from 1 to 1000000", "how many seeds, from --seed on (1)"},
-    {"--top", OPTION_COUNT, FIELD(top), 1, TWS_MAX_TOP, DATA_COMMANDS, "K",
+    {"--top", OPTION_COUNT, FIELD(top), 1, TWS_MAX_TOP, DATA_COMMANDS & ~RISK, "K",
      "a whole number from 1 to 64", "singular values to measure (10)"},
     {"--threads", OPTION_COUNT, FIELD(threads), 0, 64, MODEL_COMMANDS, "T",
      "a whole number from 0 to 64", "workers; 0: all cores (0)"},
@@ -153,9 +157,17 @@ static const option options[] = {
      "I/M with whole numbers 1 <= I <= M <= 1000000", "only the I-th of M parts, to be merged later"},
     {"--merge", OPTION_FILES, FIELD(files), 0, 0, SWEEP, "FILES", "one or more file names",
      "join files of one sweep, in place of computing"},
+    {"--ridge-samples", OPTION_TEXT, FIELD(ridge_samples), 0, 0, RISK, "LIST",
+     "one to 8 whole numbers from 2 to 1e7, increasing, with commas between", "new samples for the readout (--samples)"},
+    {"--test-samples", OPTION_COUNT, FIELD(test_samples), 2, 1e7, RISK, "COUNT",
+     "a whole number from 2 to 1e7", "samples of the test error (2000)"},
+    {"--lambda", OPTION_TEXT, FIELD(lambda), 0, 0, RISK, "L:H:C",
+     "LO:HI:COUNT with 1e-12 <= LO < HI <= 1e6 and COUNT from 2 to 100", "ridges, evenly in the logarithm (1e-6:1:13)"},
+    {"--alphas", OPTION_TEXT, FIELD(alphas), 0, 0, RISK, "L:H:C",
+     "LO:HI:COUNT with 0 <= LO < HI < 0.5 and COUNT from 2 to 20", "both exponents, in place of --alpha1 and --alpha2"},
     {"--json", OPTION_TEXT, FIELD(json), 0, 0, MODEL_COMMANDS, "FILE",
      "a file name, or - for standard output", "write the result as JSON"},
-    {"--svg", OPTION_TEXT, FIELD(svg), 0, 0, SWEEP | BIT(COMMAND_PLOT), "FILE",
+    {"--svg", OPTION_TEXT, FIELD(svg), 0, 0, SWEEP | RISK | BIT(COMMAND_PLOT), "FILE",
      "a file name, or - for standard output", "draw the result"},
     {"--progress", OPTION_FLAG, FIELD(progress), 0, 0, SWEEP, "", "",
      "rate and time left on standard error (a terminal shows them anyway)"},
@@ -175,6 +187,7 @@ static const command commands[] = {
     {"theory", COMMAND_THEORY, "the prediction alone, at any size up to 1e15"},
     {"sweep", COMMAND_SWEEP, "a grid of both exponents, and seeds: the phase diagram, as CSV"},
     {"plot", COMMAND_PLOT, "the figure of a CSV file of sweep: twostep plot FILE.csv --svg FILE.svg"},
+    {"risk", COMMAND_RISK, "what the features are worth: test error of a ridge regression on them"},
     {"help", COMMAND_HELP, "this text, or that of one command"},
 };
 #define COMMAND_TOTAL (sizeof commands / sizeof commands[0])
@@ -431,6 +444,8 @@ static void default_settings(settings *s, command_id id) {
     s->samples = 2048;
     s->top = 10;
     s->seeds = s->shard = s->shards = 1;
+    s->lambda = "1e-6:1:13";
+    s->test_samples = 2000;
     s->alphas1.high = s->alphas2.high = 0.45;
     s->alphas1.count = s->alphas2.count = 10;
     strcpy(s->activation, "shifted-tanh");
@@ -890,6 +905,7 @@ static int compute(settings *s, outcome *o) {
 }
 
 #include "sweep.h"
+#include "risk.h"
 
 static int work(settings *s) {
     static outcome o; /* about 10 KB, too much for a small stack */
@@ -897,6 +913,7 @@ static int work(settings *s) {
     int result;
     if (s->command == COMMAND_SWEEP) return sweep_work(s);
     if (s->command == COMMAND_PLOT) return sweep_plot(s);
+    if (s->command == COMMAND_RISK) return risk_work(s);
     memset(&json, 0, sizeof json);
     /* opened before the work, so that a wrong name does not cost the run */
     if (s->json != NULL && open_result(&json, s->json) != 0) return EXIT_FAILED;
