@@ -1178,7 +1178,7 @@ TWS_API tws_status tws_sweep(tws_context *context, const tws_config *config,
 #endif
 #include <windows.h>
 #define TWSI_WIN32 1
-#elif defined(__unix__) || defined(__APPLE__)
+#elif defined(__unix__) || defined(__APPLE__) || defined(__wasi__)
 #include <sys/time.h>
 #include <unistd.h>
 #define TWSI_UNIX 1
