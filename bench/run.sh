@@ -2,7 +2,7 @@
 # The one bench command:  sh bench/run.sh [PART ...]
 #
 #   machine     peaks of fused multiply-adds, bandwidth of reading
-#   gemm        matrix product beside the peak, OpenBLAS, BLIS, oneDNN (= gemm-1 gemm-2 gemm-avx2)
+#   gemm        matrix product beside the peak, OpenBLAS, BLIS, oneDNN (= gemm-1 gemm-2 gemm-steps gemm-avx2)
 #   gemm-small  the same for sizes 1 to 256
 #   functions   activations; normal numbers beside NumPy and PyTorch
 #   svd         leading singular triplets beside SciPy, PyTorch, PRIMME
@@ -101,11 +101,14 @@ section() {
 part() {
     case $1 in
     machine) build machine "$here/machine.c"; section machine 'The machine' "$tmp/machine" ;;
-    gemm) part gemm-1; part gemm-2; part gemm-avx2 ;;
+    gemm) for name in gemm-1 gemm-2 gemm-steps gemm-avx2; do part "$name"; done ;;
     gemm-1) build gemm "$here/gemm.c"
-        section gemm-1 'Matrix product, one thread' "$tmp/gemm" --threads 1 square pipeline ;;
+        section gemm-1 'Matrix product, one thread' "$tmp/gemm" --threads 1 square ;;
     gemm-2) build gemm "$here/gemm.c"
-        section gemm-2 'Matrix product, two threads' "$tmp/gemm" --threads 2 square pipeline ;;
+        section gemm-2 'Matrix product, two threads' "$tmp/gemm" --threads 2 square ;;
+    gemm-steps) build gemm "$here/gemm.c"
+        section gemm-steps 'Matrix product, the shapes of a step' "$tmp/gemm" --threads 1 pipeline \
+            --threads 2 pipeline ;;
     gemm-avx2) build gemm "$here/gemm.c"
         section gemm-avx2 'Matrix product, AVX2 forced' "$tmp/gemm" --no-peers --kernel avx2 --threads 1 1024 2048 \
             --threads 2 2048 ;;
@@ -118,7 +121,7 @@ part() {
         section experiment 'The whole experiment' experiment ;;
     phase) build twostep "$root/examples/twostep.c"; section phase 'Phase diagram' phase ;;
     theory) build theory "$here/theory.c"; section theory 'Prediction against simulation' "$tmp/theory" ;;
-    *)  echo "run.sh: unknown part '$1', parts are machine gemm gemm-1 gemm-2 gemm-avx2 gemm-small functions svd experiment phase theory" >&2
+    *)  echo "run.sh: unknown part '$1', parts are machine gemm gemm-1 gemm-2 gemm-steps gemm-avx2 gemm-small functions svd experiment phase theory" >&2
         exit 2 ;;
     esac
 }
