@@ -405,7 +405,7 @@ PLOT_FN int plot_take_line(const char **text, double size, double width, char *l
         double used;
         memcpy(word, *text, part);
         word[part] = '\0';
-        used = plot_text_width(line, size) + (plot_advance(' ') * size + plot_text_width(word, size));
+        used = plot_text_width(line, size) + plot_text_width(word, size) + 0.32 * size;
         if (length > 0 && (length + part + 2 > PLOT_LINE_BYTES || used > width)) break;
         shown = plot_fit(word, size, width, fitted);
         if (length > 0) line[length++] = ' ';
