@@ -779,6 +779,11 @@ TWS_API void tws_count_outliers(tws_spectrum *spectrum, double edge);
 /* 1 + sqrt(N/d): the edge of the bulk of W_0 (Marchenko and Pastur 1967). */
 TWS_API double tws_bulk_edge(double neurons, double inputs);
 
+/* The density of the singular values of W_0 at s as N, d grow (Marchenko and Pastur 1967):
+   sqrt((s^2 - a^2)(b^2 - s^2)) / (pi s min(1, N/d)) between a = |1 - sqrt(N/d)| and
+   the edge b, 0 elsewhere. Its integral over the min(N, d) values is 1; finite at 0 for N = d. */
+TWS_API double tws_bulk_density(double neurons, double inputs, double s);
+
 /* The scale of the fluctuations of the largest singular value of a bulk (Tracy and Widom;
    Johnstone 2001): (sqrt N + sqrt d)(N^-1/2 + d^-1/2)^(1/3) / (2 d (1 + sqrt(N/d))). */
 TWS_API double tws_edge_scale(double neurons, double inputs);
@@ -918,6 +923,21 @@ TWS_API size_t tws_limit_orders(const tws_theory_input *input);
  */
 TWS_API tws_status tws_predict(tws_context *context, const tws_theory_input *input,
                                tws_prediction *step1, tws_prediction *step2);
+
+/*
+ * The predicted density of the bulk of W_1 and W_2: what a histogram of their singular values shows
+ * below the edge of tws_predict, normalised like tws_bulk_density (its integral is 1, outliers
+ * have no weight). From the same variances of the rows, by Silverstein's equation: t complex with
+ * s^2 = 1/t + c E[S / (1 - S t)], density 2 s |Im t| / (pi min(1, c)), c = N/d.
+ *   values    count numbers, in any order; below 0 or not finite: density 0
+ *   density1, density2   count numbers each, after one and two steps, written on success only;
+ *             either may be NULL
+ * Empty: count 0. Errors, threads, determinism: as tws_predict. Memory: as tws_predict, and
+ * 24 count bytes. Cost: that of tws_predict and about 0.1 ms per value and step.
+ */
+TWS_API tws_status tws_predict_bulk(tws_context *context, const tws_theory_input *input,
+                                    const double *values, size_t count, double *density1,
+                                    double *density2);
 
 /*
  * The same prediction with averages over the data of one run; W_0 enters nowhere. It says which
@@ -1101,6 +1121,19 @@ typedef struct tws_result {
  */
 TWS_API tws_status tws_run(tws_context *context, const tws_config *config, unsigned cases,
                            tws_result *result);
+
+/* Is shown the weights (N x d) of one case and the readout (N), which it may read until it returns;
+   called from the calling thread. Anything but TWS_OK ends the run. */
+typedef tws_status (*tws_visit)(void *user, tws_case which, const tws_real *weights,
+                                const tws_real *readout);
+
+/*
+ * tws_run that shows every case to visit(user, ...) right after it was measured: for what the
+ * result does not hold, all singular values or W itself. visit may be NULL. Errors: as tws_run, and
+ * TWS_CALLBACK_FAILED when visit fails; its time counts in seconds_total alone.
+ */
+TWS_API tws_status tws_run_visit(tws_context *context, const tws_config *config, unsigned cases,
+                                 tws_visit visit, void *user, tws_result *result);
 
 /* A grid of step exponents, and who hears of it. Plain data; the caller owns the arrays. */
 typedef struct tws_sweep_plan {
@@ -6629,6 +6662,14 @@ TWS_API tws_status tws_step(tws_context *context, const tws_network *network,
 
 TWS_API double tws_bulk_edge(double neurons, double inputs) { return 1.0 + sqrt(neurons / inputs); }
 
+TWS_API double tws_bulk_density(double neurons, double inputs, double s) {
+    const double ratio = neurons / inputs, low = fabs(1.0 - sqrt(ratio)), high = 1.0 + sqrt(ratio);
+    if (!(s >= low && s < high)) return 0.0;
+    if (low <= 0.0) return sqrt(high * high - s * s) / TWSI_PI;
+    return sqrt((s - low) * (s + low) * (high - s) * (high + s)) /
+           (TWSI_PI * s * fmin(1.0, ratio));
+}
+
 TWS_API double tws_edge_scale(double neurons, double inputs) {
     const double left = sqrt(neurons), right = sqrt(inputs);
     return (left + right) * cbrt(1.0 / left + 1.0 / right) /
@@ -8245,6 +8286,167 @@ TWSI_FN void twsi_edge(twsi_spectrum *spectrum) {
     spectrum->edge = sqrt(fa);
 }
 
+/* ---- the density of the bulk ---- */
+
+typedef struct twsi_complex {
+    double re, im;
+} twsi_complex;
+
+TWSI_FN twsi_complex twsi_cartesian(double re, double im) {
+    twsi_complex z;
+    z.re = re;
+    z.im = im;
+    return z;
+}
+
+TWSI_FN twsi_complex twsi_times(twsi_complex a, twsi_complex b) {
+    return twsi_cartesian(a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re);
+}
+
+TWSI_FN twsi_complex twsi_over(twsi_complex a, twsi_complex b) {
+    const double size = b.re * b.re + b.im * b.im;
+    return twsi_cartesian((a.re * b.re + a.im * b.im) / size, (a.im * b.re - a.re * b.im) / size);
+}
+
+TWSI_FN double twsi_modulus(twsi_complex a) { return sqrt(a.re * a.re + a.im * a.im); }
+
+#define TWSI_GROUPS 192 /* atoms of like A share a variance here: a density needs no more */
+
+/* The law of the rows' variances, coarser than in twsi_spectrum, and the last solution. */
+typedef struct twsi_density {
+    const twsi_spectrum *spectrum;
+    size_t groups;
+    double w[TWSI_GROUPS], S0[TWSI_GROUPS], K[2][TWSI_GROUPS];
+    twsi_complex mu[2]; /* see twsi_bulk; kept from one t to the next */
+} twsi_density;
+
+TWSI_FN void twsi_density_open(twsi_density *density, const twsi_spectrum *spectrum) {
+    const size_t groups = twsi_min(spectrum->atoms, TWSI_GROUPS);
+    size_t g, i, l;
+    memset(density, 0, sizeof *density);
+    density->spectrum = spectrum;
+    density->groups = groups;
+    density->mu[0] = density->mu[1] = twsi_cartesian(1, 0);
+    for (g = 0; g < groups; g++) {
+        for (i = spectrum->atoms * g / groups; i < spectrum->atoms * (g + 1) / groups; i++) {
+            density->w[g] += spectrum->w[i];
+            density->S0[g] += spectrum->w[i] * spectrum->S0[i];
+            for (l = 0; l < spectrum->sets; l++)
+                density->K[l][g] += spectrum->w[i] * spectrum->K[l][i];
+        }
+        if (!(density->w[g] > 0)) continue;
+        density->S0[g] /= density->w[g];
+        for (l = 0; l < spectrum->sets; l++) density->K[l][g] /= density->w[g];
+    }
+}
+
+/* twsi_bulk at complex t. */
+TWSI_FN twsi_complex twsi_complex_bulk(twsi_density *density, twsi_complex t) {
+    const twsi_spectrum *spectrum = density->spectrum;
+    const size_t sets = spectrum->sets;
+    twsi_complex sum = twsi_cartesian(0, 0), one = twsi_cartesian(1, 0), x;
+    size_t i, k, l, turn;
+    for (turn = 0; turn < 200; turn++) {
+        twsi_complex g[2];
+        int done = 1;
+        g[0] = g[1] = sum = twsi_cartesian(0, 0);
+        for (i = 0; i < density->groups; i++) {
+            twsi_complex S = twsi_cartesian(density->S0[i], 0), f;
+            for (l = 0; l < sets; l++) {
+                S.re += density->mu[l].re * density->K[l][i];
+                S.im += density->mu[l].im * density->K[l][i];
+            }
+            f = twsi_times(S, t);
+            f = twsi_over(twsi_cartesian(density->w[i], 0), twsi_cartesian(1 - f.re, -f.im));
+            for (l = 0; l < sets; l++) {
+                g[l].re += f.re * density->K[l][i];
+                g[l].im += f.im * density->K[l][i];
+            }
+            f = twsi_times(f, S);
+            sum.re += f.re;
+            sum.im += f.im;
+        }
+        for (l = 0; l < sets; l++) {
+            twsi_complex next = twsi_cartesian(0, 0);
+            x = twsi_times(t, g[l]);
+            for (k = 0; k < spectrum->bins[l]; k++) {
+                const double theta = spectrum->bin_value[l][k];
+                const double scale = spectrum->rho * spectrum->ratio * theta;
+                const twsi_complex part =
+                    twsi_over(twsi_cartesian(spectrum->bin_weight[l][k] * theta, 0),
+                              twsi_cartesian(1 - scale * x.re, -scale * x.im));
+                next.re += part.re;
+                next.im += part.im;
+            }
+            x = twsi_cartesian(next.re - density->mu[l].re, next.im - density->mu[l].im);
+            if (!(twsi_modulus(x) < 1e-10 * twsi_modulus(next))) done = 0;
+            density->mu[l] = next;
+        }
+        if (done) break;
+    }
+    x = twsi_over(one, t);
+    return twsi_cartesian(x.re + spectrum->ratio * sum.re, x.im + spectrum->ratio * sum.im);
+}
+
+/* Newton's iteration from *t for twsi_bulk = z; 1 when it arrived. */
+TWSI_FN int twsi_density_newton(twsi_density *density, twsi_complex z, twsi_complex *t) {
+    int step;
+    for (step = 0; step < 30; step++) {
+        const double width = 1e-5 * twsi_modulus(*t);
+        const twsi_complex x = twsi_complex_bulk(density, *t);
+        const twsi_complex next = twsi_complex_bulk(density, twsi_cartesian(t->re + width, t->im));
+        const twsi_complex miss = twsi_cartesian(x.re - z.re, x.im - z.im);
+        const twsi_complex slope =
+            twsi_cartesian((next.re - x.re) / width, (next.im - x.im) / width);
+        twsi_complex move = twsi_over(miss, slope);
+        if (twsi_modulus(miss) < 1e-8 * twsi_modulus(z)) return 1;
+        if (!(twsi_modulus(move) < DBL_MAX)) return 0;
+        if (twsi_modulus(move) > 0.5 * twsi_modulus(*t)) {
+            const double shorter = 0.5 * twsi_modulus(*t) / twsi_modulus(move);
+            move = twsi_cartesian(shorter * move.re, shorter * move.im);
+        }
+        *t = twsi_cartesian(t->re - move.re, t->im - move.im);
+    }
+    return 0;
+}
+
+/* The root that belongs to lambda, followed from far above the real axis, where t = 1/z. */
+TWSI_FN int twsi_density_descend(twsi_density *density, double lambda, double top,
+                                 twsi_complex *t) {
+    double height;
+    density->mu[0] = density->mu[1] = twsi_cartesian(1, 0);
+    *t = twsi_over(twsi_cartesian(1, 0), twsi_cartesian(lambda, 16 * top));
+    for (height = 16 * top; height > 1e-6 * lambda; height *= 0.25)
+        if (!twsi_density_newton(density, twsi_cartesian(lambda, height), t)) return 0;
+    return twsi_density_newton(density, twsi_cartesian(lambda, 0), t);
+}
+
+/* Density of the singular values at each of the given ones. A root found for one value is the
+   start for the next; its imaginary part tells whether it is still the right one. */
+TWSI_FN void twsi_bulk_densities(const twsi_spectrum *spectrum, const double *values,
+                                 size_t count, double *out) {
+    const double top = spectrum->edge * spectrum->edge;
+    twsi_density density;
+    twsi_complex t = twsi_cartesian(0, 0);
+    int warm = 0;
+    size_t k;
+    twsi_density_open(&density, spectrum);
+    for (k = 0; k < count; k++) {
+        const double s = fmax(values[k], 1e-5 * spectrum->edge), lambda = s * s;
+        double value;
+        out[k] = 0;
+        if (!(values[k] >= 0 && values[k] < spectrum->edge)) continue;
+        warm = warm && twsi_density_newton(&density, twsi_cartesian(lambda, 0), &t) &&
+               -t.im > 1e-6 * twsi_modulus(t);
+        if (!warm)
+            warm = twsi_density_descend(&density, lambda, top, &t) &&
+                   -t.im > 1e-6 * twsi_modulus(t);
+        if (!warm) continue;
+        value = -2 * s * t.im / (TWSI_PI * fmin(1, spectrum->ratio));
+        if (value < 1e100) out[k] = value;
+    }
+}
+
 /* MU = E[m U U^T]. */
 TWSI_FN void twsi_poly_gram(twsi_spectrum *spectrum) {
     size_t i, k, l;
@@ -8865,8 +9067,18 @@ TWSI_FN void twsi_population_report(twsi_theory *theory, twsi_team *team, twsi_s
     twsi_report(theory, spectrum, atoms, NULL, out);
 }
 
-TWS_API tws_status tws_predict(tws_context *context, const tws_theory_input *input,
-                               tws_prediction *step1, tws_prediction *step2) {
+/* What tws_predict_bulk asks for. */
+typedef struct twsi_bulk_request {
+    const double *values;
+    size_t count;
+    double *wanted[2]; /* where the caller wants it, or NULL; after one and two steps */
+    double *density[2]; /* the same in memory of the call */
+} twsi_bulk_request;
+
+/* tws_predict, with the bulk when it is asked for. */
+TWSI_FN tws_status twsi_predict(tws_context *context, const tws_theory_input *input,
+                                tws_prediction *step1, tws_prediction *step2,
+                                twsi_bulk_request *bulk) {
     tws_status status = twsi_theory_check(context, input);
     twsi_pool pool;
     twsi_team team;
@@ -8905,6 +9117,10 @@ TWS_API tws_status tws_predict(tws_context *context, const tws_theory_input *inp
         atoms.nu = (double *)twsi_take(&pool, atoms.count * basis, sizeof(double));
         basis = basis * (basis + 1) / 2;
         atoms.mean = (double *)twsi_take(&pool, atoms.count * basis, sizeof(double));
+        if (bulk != NULL) {
+            bulk->density[0] = (double *)twsi_take(&pool, bulk->count + 1, 2 * sizeof(double));
+            bulk->density[1] = bulk->density[0] + bulk->count;
+        }
     }
     if (pool.status != TWS_OK) {
         status = twsi_fail(context, pool.status, "tws_predict could not take its memory");
@@ -8935,11 +9151,15 @@ TWS_API tws_status tws_predict(tws_context *context, const tws_theory_input *inp
                                tws_activation_name(input->activation.kind), theory->eta1);
         if (status == TWS_OK && step2 != NULL)
             twsi_population_report(theory, &team, spectrum, &atoms, work, two);
+        if (status == TWS_OK && bulk != NULL && bulk->wanted[1] != NULL)
+            twsi_bulk_densities(spectrum, bulk->values, bulk->count, bulk->density[1]);
         if (status == TWS_OK && step1 != NULL) {
             /* W_1 is W_2 with a second step of size 0 on the same batch */
             theory->eta2 = theory->eps2 = 0;
             theory->reuse = 1;
             twsi_population_report(theory, &team, spectrum, &atoms, work, one);
+            if (bulk != NULL && bulk->wanted[0] != NULL)
+                twsi_bulk_densities(spectrum, bulk->values, bulk->count, bulk->density[0]);
             theory->eta2 = eta2;
             theory->eps2 = eps2;
         }
@@ -8951,9 +9171,37 @@ TWS_API tws_status tws_predict(tws_context *context, const tws_theory_input *inp
     }
     if (status == TWS_OK && step1 != NULL) *step1 = *one;
     if (status == TWS_OK && step2 != NULL) *step2 = *two;
+    for (n = 0; n < 2 && status == TWS_OK && bulk != NULL; n++)
+        if (bulk->wanted[n] != NULL)
+            memcpy(bulk->wanted[n], bulk->density[n], bulk->count * sizeof(double));
     twsi_team_close(&team);
     twsi_pool_close(&pool);
     return status;
+}
+
+TWS_API tws_status tws_predict(tws_context *context, const tws_theory_input *input,
+                               tws_prediction *step1, tws_prediction *step2) {
+    return twsi_predict(context, input, step1, step2, NULL);
+}
+
+TWS_API tws_status tws_predict_bulk(tws_context *context, const tws_theory_input *input,
+                                    const double *values, size_t count, double *density1,
+                                    double *density2) {
+    tws_prediction step1, step2;
+    twsi_bulk_request bulk;
+    if (values == NULL && count > 0)
+        return twsi_fail(context, TWS_BAD_ARGUMENT, "values is NULL and count is %lu",
+                         (unsigned long)count);
+    if (count > SIZE_MAX / 64)
+        return twsi_fail(context, TWS_TOO_LARGE, "count is %lu, too many for the memory",
+                         (unsigned long)count);
+    memset(&bulk, 0, sizeof bulk);
+    bulk.values = values;
+    bulk.count = count;
+    bulk.wanted[0] = density1;
+    bulk.wanted[1] = density2;
+    return twsi_predict(context, input, density1 != NULL ? &step1 : NULL,
+                        density2 != NULL ? &step2 : NULL, &bulk);
 }
 
 /* ---- the limit ---- */
@@ -11146,6 +11394,8 @@ typedef struct twsi_run_state {
     twsi_team team;
     tws_network network;
     twsi_step step; /* memory that all steps use */
+    tws_visit visit; /* may be NULL */
+    void *user;
 } twsi_run_state;
 
 TWSI_FN tws_status twsi_run_memory(twsi_run_state *run, twsi_pool *pool, int fresh, int both) {
@@ -11236,6 +11486,10 @@ TWSI_FN tws_status twsi_run_measure(twsi_run_state *run, tws_case which, tws_sta
         status = tws_loss(run->context, &run->network, &batch, &result->loss[which]);
     result->measured[which] = status == TWS_OK;
     result->seconds_spectrum += twsi_seconds() - start;
+    if (status == TWS_OK && run->visit != NULL &&
+        run->visit(run->user, which, run->weights, run->readout) != TWS_OK)
+        status = twsi_fail(run->context, TWS_CALLBACK_FAILED, "visit failed on case %d",
+                           (int)which);
     return status;
 }
 
@@ -11271,8 +11525,8 @@ TWSI_FN tws_status twsi_run_all(twsi_run_state *run, twsi_pool *pool, unsigned c
     return status;
 }
 
-TWS_API tws_status tws_run(tws_context *context, const tws_config *config, unsigned cases,
-                           tws_result *result) {
+TWS_API tws_status tws_run_visit(tws_context *context, const tws_config *config, unsigned cases,
+                                 tws_visit visit, void *user, tws_result *result) {
     const double start = twsi_seconds();
     tws_status status = twsi_check_config(context, config), worst = TWS_OK;
     twsi_run_state run;
@@ -11302,6 +11556,8 @@ TWS_API tws_status tws_run(tws_context *context, const tws_config *config, unsig
     run.context = context;
     run.config = config;
     run.result = result;
+    run.visit = visit;
+    run.user = user;
     twsi_pool_open(&pool, context);
     status = twsi_run_memory(&run, &pool, fresh, fresh && reuse);
     if (status == TWS_OK) status = twsi_run_all(&run, &pool, cases, &worst);
@@ -11309,6 +11565,11 @@ TWS_API tws_status tws_run(tws_context *context, const tws_config *config, unsig
     twsi_pool_close(&pool);
     result->seconds_total = twsi_seconds() - start;
     return status != TWS_OK ? status : worst;
+}
+
+TWS_API tws_status tws_run(tws_context *context, const tws_config *config, unsigned cases,
+                           tws_result *result) {
+    return tws_run_visit(context, config, cases, NULL, NULL, result);
 }
 
 /* ---- a grid of step exponents ----

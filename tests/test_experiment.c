@@ -452,8 +452,54 @@ static void refusals(void) {
     CHECK(status == TWS_OK && memory.fail_at > 30);
 }
 
+/* ---- visits ---- */
+
+typedef struct visitor {
+    int calls, fail_at, order[TWS_CASE_COUNT + 1];
+    double largest[TWS_CASE_COUNT];
+    size_t rows, columns;
+} visitor;
+
+static tws_status look(void *user, tws_case which, const tws_real *weights, const tws_real *readout) {
+    visitor *v = (visitor *)user;
+    double values[64];
+    if (v->calls > (int)TWS_CASE_COUNT - 1) return TWS_BAD_ARGUMENT;
+    v->order[v->calls++] = (int)which;
+    if (v->calls == v->fail_at) return TWS_BAD_ARGUMENT;
+    CHECK(readout != NULL && readout[0] * readout[0] > 0);
+    CHECK(tws_singular_values(NULL, weights, v->rows, v->columns, v->columns, values) == TWS_OK);
+    v->largest[which] = values[0];
+    return TWS_OK;
+}
+
+static void visits(void) {
+    static tws_result seen, plain;
+    tws_context context = tws_default_context();
+    tws_config config = tws_default_config();
+    visitor v;
+    int which;
+    memset(&v, 0, sizeof v);
+    config.neurons = v.rows = 60;
+    config.inputs = v.columns = 50;
+    config.samples = 90;
+    config.top = 2;
+    CHECK(tws_run_visit(&context, &config, TWS_ALL_CASES, look, &v, &seen) == TWS_OK);
+    CHECK(tws_run(&context, &config, TWS_ALL_CASES, &plain) == TWS_OK);
+    CHECK(v.calls == (int)TWS_CASE_COUNT);
+    for (which = 0; which < (int)TWS_CASE_COUNT; which++) {
+        CHECK(v.order[which] == which);
+        CHECK_NEAR(v.largest[which], seen.spectrum[which].singular_values[0], 1e-5 * v.largest[which]);
+        CHECK(seen.spectrum[which].singular_values[1] == plain.spectrum[which].singular_values[1]);
+    }
+    v.calls = 0;
+    v.fail_at = 2;
+    CHECK(tws_run_visit(&context, &config, TWS_ALL_CASES, look, &v, &seen) == TWS_CALLBACK_FAILED);
+    CHECK(v.calls == 2 && strcmp(context.message, "visit failed on case 1") == 0);
+}
+
 int main(void) {
     known_spike();
+    visits();
     uneven_rows();
 #ifdef TWSI_PTHREADS
     shared_rows();

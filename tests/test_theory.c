@@ -895,6 +895,119 @@ static int warned(const tws_theory_input *input, const char *what) {
     return what[0] == 0 && warnings.count == 0;
 }
 
+/* ---- the density of the bulk ---- */
+
+enum { BULK_POINTS = 300, BULK_SIZE = 320 };
+
+/* Largest distance between the distribution of the sorted values and the integral of density, which
+   is known in the middles of cells of the given width. */
+static double distance(const double *density, double width, const double *sorted, size_t count) {
+    double integral = 0, worst = 0;
+    size_t i, below = 0;
+    for (i = 0; i < BULK_POINTS; i++) {
+        integral += density[i] * width;
+        while (below < count && sorted[below] <= width * (double)(i + 1)) below++;
+        note(&worst, integral - (double)below / (double)count);
+    }
+    return worst;
+}
+
+typedef struct all_values {
+    tws_context *context;
+    size_t rows, columns;
+    double sorted[TWS_CASE_COUNT][BULK_SIZE];
+} all_values;
+
+static tws_status take_values(void *user, tws_case which, const tws_real *weights, const tws_real *readout) {
+    all_values *all = (all_values *)user;
+    const size_t count = all->rows < all->columns ? all->rows : all->columns;
+    double falling[BULK_SIZE];
+    size_t i;
+    (void)readout;
+    if (tws_singular_values(all->context, weights, all->rows, all->columns, all->columns, falling) != TWS_OK)
+        return TWS_NOT_FINITE;
+    for (i = 0; i < count; i++) all->sorted[which][i] = falling[count - 1 - i];
+    return TWS_OK;
+}
+
+static void bulk_against_run(size_t N, size_t d, size_t n, const char *target, double scale2, tws_batches batches,
+                             double least_plain) {
+    static all_values all;
+    static tws_result result;
+    double values[BULK_POINTS], density[2][BULK_POINTS], plain[BULK_POINTS], width, far, mass = 0;
+    const size_t count = N < d ? N : d;
+    const int last = batches == TWS_FRESH ? TWS_TWO_STEPS_FRESH : TWS_TWO_STEPS_REUSE;
+    tws_context context = tws_default_context();
+    tws_config config = tws_default_config();
+    tws_theory_input input;
+    tws_prediction two;
+    size_t i;
+    config.neurons = N, config.inputs = d, config.samples = n;
+    config.alpha1 = 0.4, config.alpha2 = 0.45, config.scale2 = scale2, config.batches = batches;
+    CHECK(tws_target_named(target, &config.target) == TWS_OK);
+    input = tws_theory_from_config(&config);
+    all.context = &context, all.rows = N, all.columns = d;
+    CHECK(tws_run_visit(&context, &config, 0, take_values, &all, &result) == TWS_OK);
+    two = predict(&input);
+    width = 1.05 * two.edge / BULK_POINTS;
+    for (i = 0; i < BULK_POINTS; i++) {
+        values[i] = width * ((double)i + 0.5);
+        plain[i] = tws_bulk_density((double)N, (double)d, values[i]);
+    }
+    CHECK(tws_predict_bulk(&context, &input, values, BULK_POINTS, density[0], density[1]) == TWS_OK);
+    for (i = 0; i < BULK_POINTS; i++) {
+        CHECK(density[0][i] >= 0 && density[1][i] >= 0);
+        CHECK(values[i] < two.edge || density[1][i] <= 0);
+        mass += width * density[1][i];
+    }
+    CHECK_NEAR(mass, 1, 0.004);
+    CHECK(density[1][(size_t)(0.985 / 1.05 * BULK_POINTS)] > 0); /* it ends at the predicted edge */
+    CHECK(distance(plain, width, all.sorted[TWS_INITIAL], count) < 0.013);
+    CHECK(distance(density[0], width, all.sorted[TWS_ONE_STEP], count) < 0.02);
+    CHECK(distance(density[1], width, all.sorted[last], count) < 0.022);
+    far = distance(plain, width, all.sorted[last], count);
+    CHECK(far > least_plain);
+}
+
+static void test_bulk(void) {
+    static const double shapes[][2] = {{500, 500}, {300, 900}, {900, 300}};
+    double values[5] = {0.7, HUGE_VAL - HUGE_VAL, -0.5, 1e9, 0.7}, one[5] = {1, 1, 1, 1, 1}, two[5], again[5];
+    tws_theory_input input = make("shifted-tanh", "linear", 500, 500, 1000, 0.3, 0.4, 1e-7, 1e-7, TWS_REUSE);
+    tws_context context = tws_default_context();
+    size_t k, i;
+    for (k = 0; k < 3; k++) {
+        const double edge = tws_bulk_edge(shapes[k][0], shapes[k][1]);
+        double sum = 0, s[7], got[2][7];
+        for (i = 0; i < 20000; i++) sum += tws_bulk_density(shapes[k][0], shapes[k][1], edge * ((double)i + 0.5) / 20000);
+        CHECK_NEAR(sum * edge / 20000, 1, 1e-5);
+        CHECK(tws_bulk_density(shapes[k][0], shapes[k][1], edge * 1.0001) <= 0);
+        input.neurons = shapes[k][0], input.inputs = shapes[k][1];
+        for (i = 0; i < 7; i++) s[i] = 0.31 + 0.37 * (double)i;
+        CHECK(tws_predict_bulk(NULL, &input, s, 7, got[0], got[1]) == TWS_OK);
+        for (i = 0; i < 7; i++) { /* no step at all leaves the bulk of W_0 */
+            CHECK_NEAR(got[0][i], tws_bulk_density(shapes[k][0], shapes[k][1], s[i]), 1e-5);
+            CHECK_NEAR(got[1][i], tws_bulk_density(shapes[k][0], shapes[k][1], s[i]), 1e-5);
+        }
+    }
+    CHECK(tws_bulk_density(300, 900, 0.4) <= 0);
+    CHECK_NEAR(tws_bulk_density(500, 500, 0), 0.63661977236758, 1e-12);
+    input = make("shifted-tanh", "linear", 500, 500, 1000, 0.3, 0.4, 1, 1, TWS_REUSE);
+    context.threads = 1;
+    CHECK(tws_predict_bulk(&context, &input, values, 5, one, two) == TWS_OK);
+    CHECK(one[0] > 0.5 && one[1] <= 0 && one[2] <= 0 && one[3] <= 0);
+    CHECK_NEAR(one[4], one[0], 1e-7);
+    context.threads = 3;
+    CHECK(tws_predict_bulk(&context, &input, values, 5, NULL, again) == TWS_OK);
+    CHECK(memcmp(two, again, sizeof two) == 0);
+    CHECK(tws_predict_bulk(&context, &input, NULL, 0, one, two) == TWS_OK);
+    CHECK(tws_predict_bulk(&context, &input, NULL, 1, one, two) == TWS_BAD_ARGUMENT);
+    CHECK(tws_predict_bulk(&context, NULL, values, 5, one, two) == TWS_BAD_ARGUMENT);
+    CHECK(tws_predict_bulk(&context, &input, values, (size_t)-1, one, two) == TWS_TOO_LARGE);
+    bulk_against_run(320, 320, 640, "linear", 4, TWS_REUSE, 0.028);
+    bulk_against_run(200, 320, 640, "he3", 3, TWS_FRESH, 0.06);
+    bulk_against_run(320, 200, 400, "sign", 3, TWS_REUSE, 0.04);
+}
+
 static void test_warnings(void) {
     tws_theory_input input = make("shifted-tanh", "linear", 1e8, 1e8, 2e8, 0.3, 0.39, 1, 1, TWS_REUSE);
     tws_warnings warnings;
@@ -946,6 +1059,7 @@ int main(int argc, char **argv) {
     test_surrogate_case("shifted-tanh", "linear", TWS_REUSE, 1, 2, 0.025);
     test_surrogate_case("shifted-tanh", "linear", TWS_FRESH, 1, 2, 0.025);
     test_surrogate_case("softplus", "staircase", TWS_REUSE, 1.5, 2, 0.07); /* heavy labels */
+    test_bulk();
     test_warnings();
     return check_report();
 }
