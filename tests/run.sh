@@ -2,7 +2,7 @@
 # The one test command:  sh tests/run.sh [-v] [-k PATTERN]
 #
 #   -k PATTERN   only the parts whose name matches the extended regular expression (test_gemm,
-#                test_gemm-double, compile, structure, readout, cli, mutants)
+#                test_gemm-double, compile, structure, narrow, readout, cli, mutants)
 #   -v           all that the parts print, not only their failures
 #   CC           the C compiler, `cc` by default: all that the test programs need
 #   TWOSTEP_TEST_NO_SKIP=1   a part that cannot run here is a failure
@@ -147,6 +147,13 @@ if [ -f "$tests/structure.py" ]; then
         script structure 120 python3 "$tests/structure.py"
     else
         script structure 9 sh -c 'echo "skip: structure: no python3"; echo "0 passed, 0 failed"'
+    fi
+fi
+if [ -f "$tests/narrow.py" ]; then
+    if has python3; then
+        script narrow 300 python3 "$tests/narrow.py"
+    else
+        script narrow 9 sh -c 'echo "skip: narrow: no python3"; echo "0 passed, 0 failed"'
     fi
 fi
 # A python3 that has NumPy, if there is one: the first in the path may lack what the system's has.
