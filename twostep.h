@@ -498,7 +498,8 @@ typedef tws_status (*tws_operator)(void *user, int transposed, const double *x, 
 typedef struct tws_svd_options {
     size_t top;        /* how many values, 1 to min(rows, columns) */
     double tolerance;  /* residual relative to the largest value, 1e-12 to 0.1; default 1e-6 */
-    size_t max_passes; /* passes over the matrix before giving up, at least 1; default 10000 */
+    size_t max_passes; /* passes over the matrix before giving up, at least 1 (one more measures
+                          the residuals); default 10000 */
     size_t max_basis;  /* vectors kept, at least min(columns, top + 16); 0: chosen from top */
     double stop_below; /* > 0: only values above this are wanted; 0: all of top; default 0 */
     uint64_t seed;     /* of the random start vectors; default 1 */
@@ -4684,13 +4685,14 @@ TWS_API tws_svd_options tws_default_svd_options(size_t top) {
 /* ---- small dense eigenproblem ---- */
 
 /* The reflection I - beta v v^T that takes x (n >= 1 entries, replaced by v) to (alpha, 0, ..., 0).
-   Returns beta, 0 if x is zero beyond its first entry already. */
+   Returns beta, 0 if x is zero beyond its first entry already. Entries of 1e-140 beside numbers of
+   order one count as zero: their squares have lost their digits, and 2 / rest may be infinite. */
 TWSI_FN double twsi_reflection(double *x, size_t n, double *alpha) {
     double rest = 0.0, norm;
     size_t i;
     for (i = 1; i < n; i++) rest += x[i] * x[i];
     *alpha = x[0];
-    if (!(rest > 0.0)) return 0.0;
+    if (!(rest > 1e-280)) return 0.0;
     norm = sqrt(x[0] * x[0] + rest);
     *alpha = x[0] > 0.0 ? -norm : norm;
     x[0] -= *alpha;

@@ -9,8 +9,8 @@
 #   TWOSTEP_DIR  the folder of the twostep.h to test, the one above this by default
 #
 # Parts: each tests/test_*.c (and once more in double, unless one of its first three lines says
-# `float only`), then compile.sh, structure.py, cli.sh, mutants.sh. A part prints `skip: NAME: why`
-# for what it cannot do here and ends with `N passed, N failed`. A crash, a timeout or a missing
+# `float only`), then the scripts: compile.sh, structure.py, cli.sh and so on. A part prints
+# `skip: NAME: why` for what it cannot do here and ends with `N passed, N failed`. A crash, a timeout or a missing
 # result line is one failure. Everything is built in a temporary folder. The last line is the sum.
 
 tests=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd) || exit 2
@@ -170,6 +170,8 @@ if [ -f "$tests/readout.py" ]; then
 fi
 [ ! -f "$tests/cli.sh" ] || script cli 600 sh "$tests/cli.sh"
 [ ! -f "$tests/python.sh" ] || script python 600 sh "$tests/python.sh"
+[ ! -f "$tests/random_quality.sh" ] || script random_quality 900 sh "$tests/random_quality.sh"
+[ ! -f "$tests/fuzz.sh" ] || script fuzz 900 sh "$tests/fuzz.sh"
 [ ! -f "$tests/mutants.sh" ] || script mutants 900 sh "$tests/mutants.sh"
 
 if [ ! -s "$tmp/sums" ]; then

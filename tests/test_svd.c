@@ -928,6 +928,22 @@ static void test_pencil_failures(void) {
     pencil_close(&p);
 }
 
+/* A matrix of equal entries: after its one reflection only rounding errors are left, which shrink from
+   column to column until their squares vanish. */
+static void test_equal_entries(tws_context *context) {
+    enum { MOST = 40 };
+    tws_real a[MOST * MOST];
+    double s[MOST];
+    size_t m, n, k;
+    for (k = 0; k < MOST * MOST; k++) a[k] = -128;
+    for (m = 1; m <= MOST; m += 3)
+        for (n = 1; n <= MOST; n += 3) {
+            CHECK(tws_singular_values(context, a, m, n, n, s) == TWS_OK);
+            CHECK_NEAR(s[0], 128 * sqrt((double)(m * n)), 1e-10);
+            for (k = 1; k < m && k < n; k++) CHECK_NEAR(s[k], 0, 1e-10);
+        }
+}
+
 int main(void) {
     tws_context context = tws_default_context();
     int kernel;
@@ -940,6 +956,7 @@ int main(void) {
         test_all_values(&context);
         test_pencil(&context, 120, 90, 6, 0);
         test_pencil(&context, 200, 300, 9, 1);
+        test_equal_entries(&context);
     }
     context.kernel = TWS_KERNEL_AUTO;
     test_diagonal(&context);
