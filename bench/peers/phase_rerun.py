@@ -1,7 +1,8 @@
 """Phase diagram the direct way: each cell of the grid is an experiment of its own.
 
-phase_rerun.py SIZE COUNT [ROWS]     N = d = SIZE, n = 2 SIZE, COUNT x COUNT values of alpha from 0.05
-to 0.45; ROWS < COUNT does only the first values of alpha1. Prints the seconds and the outliers.
+phase_rerun.py SIZE COUNT [ROWS [TOP]]     N = d = SIZE, n = 2 SIZE, COUNT x COUNT values of alpha
+from 0.05 to 0.45; ROWS < COUNT does only the first values of alpha1; TOP singular values of each
+cell (10). Prints the seconds and the outliers.
 """
 import sys
 import time
@@ -13,6 +14,7 @@ N = d = int(sys.argv[1])
 n = 2 * N
 alphas = np.linspace(0.05, 0.45, int(sys.argv[2]))
 rows = int(sys.argv[3]) if len(sys.argv) > 3 else len(alphas)
+top = int(sys.argv[4]) if len(sys.argv) > 4 else 10
 f32 = np.float32
 
 
@@ -33,7 +35,7 @@ def cell(alpha1, alpha2):
     y = X @ beta
     W += f32(N ** alpha1) * gradient(W, a, X, y)
     W += f32(N ** alpha2) * gradient(W, a, X, y)
-    u, s, vt = svds(W, k=10)
+    u, s, vt = svds(W, k=top)
     return s[::-1], abs(vt[::-1] @ beta)
 
 

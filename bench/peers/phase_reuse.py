@@ -11,6 +11,7 @@ N = d = int(sys.argv[1])
 n = 2 * N
 alphas = np.linspace(0.05, 0.45, int(sys.argv[2]))
 rows = int(sys.argv[3]) if len(sys.argv) > 3 else len(alphas)
+top = int(sys.argv[4]) if len(sys.argv) > 4 else 10
 f32 = np.float32
 
 
@@ -38,7 +39,7 @@ for alpha1 in alphas[:rows]:
     eta1 = f32(N ** alpha1)
     W1, G1 = W0 + eta1 * G0, gradient(H0 + eta1 * K0, a, X, y)
     for alpha2 in alphas:
-        u, s, vt = svds(W1 + f32(N ** alpha2) * G1, k=10)
+        u, s, vt = svds(W1 + f32(N ** alpha2) * G1, k=top)
         results.append((s[::-1], abs(vt[::-1] @ beta)))
 print('%.4f' % (time.perf_counter() - start))
 print(' '.join(str(int((s > 2.1).sum())) for s, _ in results))
