@@ -6658,8 +6658,8 @@ TWS_API tws_status tws_step(tws_context *context, const tws_network *network,
  * Which singular values stand out? The rows of W_t are, to leading order, Gaussian with a variance
  * of their own each, on top of the spikes. The edge of such a bulk follows from the variances alone
  * (Silverstein and Choi 1995), and these are measured: |w_i|^2 minus what the outliers carry. Which
- * values are outliers must be known for that, so the count starts from all top values and is
- * corrected until it stands still.
+ * values are outliers must be known for that, so the count starts from none and rises until it
+ * stands still.
  * ========================================================================== */
 
 TWS_API double tws_bulk_edge(double neurons, double inputs) { return 1.0 + sqrt(neurons / inputs); }
@@ -6786,11 +6786,13 @@ TWS_API void tws_count_outliers(tws_spectrum *spectrum, double edge) {
     spectrum->captured = sqrt(captured);
 }
 
-/* Edge, margin and count, each from the others until the count stands still. */
+/* Edge, margin and count, each from the others until the count stands still. It starts from no
+   outlier and only rises, as the edge falls with each that is taken out; so it does not depend on
+   how many values of the bulk are known. */
 TWSI_FN tws_status twsi_settle_edge(twsi_rows_spectrum *rows, const double *left,
                                        tws_spectrum *spectrum) {
-    size_t removed = spectrum->top, turn;
-    for (turn = 0; turn < 8; turn++) {
+    size_t removed = 0, turn;
+    for (turn = 0; turn <= spectrum->top; turn++) {
         tws_status status;
         twsi_row_variances(rows, left, spectrum, removed);
         status = twsi_shrink_variances(rows);

@@ -91,6 +91,7 @@ static void sweep_header(const settings *s, char *header, size_t size) {
     add_number(header, size, "--seeds", s->seeds);
     add_number(header, size, "--top", s->top);
     add_word(header, size, " --kernel %s", tws_kernel_name(tws_context_kernel(&s->context)));
+    if (s->no_theory) add_word(header, size, "%s", " --no-theory");
 }
 
 static void sweep_names(const settings *s, char *names, size_t size) {
@@ -329,7 +330,7 @@ static int predict_row(sweep_table *t, size_t row) {
     static tws_prediction p;
     size_t column;
     tws_status status = TWS_OK;
-    if (t->known[row] != SWEEP_UNKNOWN) return 0;
+    if (t->known[row] != SWEEP_UNKNOWN || s->no_theory) return 0;
     input.alpha1 = t->alpha1[row];
     for (column = 0; column < t->columns && status == TWS_OK; column++) {
         input.alpha2 = t->alpha2[column];

@@ -55,7 +55,7 @@ typedef struct settings {
     range alphas1, alphas2; /* of a sweep */
     double seeds, shard, shards;
     const char *out;
-    int resume;
+    int resume, no_theory;
     const char *lambda, *alphas, *ridge_samples; /* of risk */
     double test_samples;
     char **files; /* of --merge or plot; into the command line */
@@ -150,6 +150,8 @@ static const option options[] = {
      "a whole number from 0 to 64", "workers; 0: all cores (0)"},
     {"--kernel", OPTION_NAME, FIELD(context.kernel), 0, 0, DATA_COMMANDS, "NAME",
      "auto, plain, sse2, avx2, avx512, neon or wasm", "inner loops (auto)"},
+    {"--no-theory", OPTION_FLAG, FIELD(no_theory), 0, 0, SWEEP, "", "",
+     "no predicted_outliers; edges from the rows alone"},
     {"--out", OPTION_TEXT, FIELD(out), 0, 0, SWEEP, "FILE",
      "a file name, or - for standard output", "the rows, as CSV (-)"},
     {"--resume", OPTION_FLAG, FIELD(resume), 0, 0, SWEEP, "", "", "go on with the file of --out, if there is one"},
