@@ -1563,6 +1563,17 @@ typedef struct twsi_team {
 #endif
 } twsi_team;
 
+/* An empty team. The seats stay as they are: clearing them would take longer than a small job. */
+TWSI_FN void twsi_team_clear(twsi_team *team) {
+    memset(team, 0, offsetof(twsi_team, workers));
+    team->workers = 1;
+#ifdef TWSI_THREADS
+    team->started = 0;
+    team->closing = 0;
+    team->round = team->next = team->count = team->running = 0;
+#endif
+}
+
 #ifdef TWSI_THREADS
 /* Takes pieces until none is left; called and returns with the mutex held. */
 TWSI_FN void twsi_team_work(twsi_team *team, size_t worker) {
@@ -3742,9 +3753,8 @@ TWSI_FN const twsi_kernels *twsi_find_kernels(tws_kernel kernel) {
    alone. A thread that cannot be started is done without. Close the team also after a failure. */
 TWSI_FN tws_status twsi_team_open(twsi_team *team, tws_context *context, size_t wanted) {
     tws_kernel kernel = tws_context_kernel(context);
-    memset(team, 0, sizeof *team);
+    twsi_team_clear(team);
     team->context = context;
-    team->workers = 1;
     if (!tws_kernel_available(kernel) || kernel == TWS_KERNEL_AUTO)
         return twsi_fail(context, TWS_UNAVAILABLE,
                          "context.kernel is %d (%s), which this machine or build does not have",
@@ -6568,7 +6578,7 @@ TWSI_FN tws_status twsi_step_open(twsi_team *team, tws_context *context,
                                   const tws_network *network, const tws_batch *batch, int labels,
                                   tws_status ok) {
     tws_status status = ok;
-    memset(team, 0, sizeof *team);
+    twsi_team_clear(team);
     if (status == TWS_OK) status = twsi_check_network(context, network, batch, labels);
     if (status == TWS_OK)
         status = twsi_team_open(team, context, twsi_step_workers(network, batch));
@@ -10582,7 +10592,7 @@ TWSI_FN tws_status twsi_ridge_open(twsi_team *team, tws_context *context,
                                    size_t count) {
     tws_status status = twsi_require(context, "labels", labels);
     size_t row;
-    memset(team, 0, sizeof *team);
+    twsi_team_clear(team);
     if (status == TWS_OK) status = twsi_require(context, "lambdas", lambdas);
     if (status == TWS_OK) status = twsi_check_ridge(context, samples, width, lambdas, count);
     if (status == TWS_OK)
