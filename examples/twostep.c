@@ -47,6 +47,7 @@ typedef struct settings {
     command_id command;
     double neurons, inputs, samples; /* may exceed any memory: the theory takes them */
     double threads, top;
+    double memory_budget; /* bytes of the whole run; 0: none was given */
     tws_config config;
     tws_context context;
     char activation[160], target[160]; /* as typed, for the report */
@@ -75,6 +76,7 @@ static int misuse(const char *format, const char *a, const char *b, const char *
 typedef enum option_kind {
     OPTION_COUNT, /* a whole number, also as 1e4, stored as double */
     OPTION_REAL,
+    OPTION_BYTES, /* a number, or one with KiB, MiB, GiB or TiB behind it */
     OPTION_SEED,
     OPTION_NAME, /* a word that a function understands */
     OPTION_TEXT,
@@ -148,6 +150,8 @@ static const option options[] = {
      "a whole number from 1 to 64", "singular values to measure (10)"},
     {"--threads", OPTION_COUNT, FIELD(threads), 0, 64, MODEL_COMMANDS, "T",
      "a whole number from 0 to 64", "workers; 0: all cores (0)"},
+    {"--memory-budget", OPTION_BYTES, FIELD(memory_budget), 1, 1e18, BIT(COMMAND_RUN) | BIT(COMMAND_COMPARE),
+     "BYTES", "a number of bytes from 1 to 1e18, as 8e9, 8GiB or 512MiB", "memory that the run may take (no limit)"},
     {"--kernel", OPTION_NAME, FIELD(context.kernel), 0, 0, DATA_COMMANDS, "NAME",
      "auto, plain, sse2, avx2, avx512, neon or wasm", "inner loops (auto)"},
     {"--no-theory", OPTION_FLAG, FIELD(no_theory), 0, 0, SWEEP, "", "",
@@ -263,6 +267,21 @@ static int parse_kernel(const char *text, tws_kernel *kernel) {
     return 0;
 }
 
+static int parse_bytes(const char *text, double *bytes) {
+    static const char units[] = "KMGT";
+    char number[40];
+    const size_t digits = strspn(text, "0123456789.eE+");
+    const char *unit = strchr(units, text[digits]);
+    if (digits == 0 || digits >= sizeof number) return 0;
+    memcpy(number, text, digits);
+    number[digits] = '\0';
+    if (!parse_real(number, bytes)) return 0;
+    if (text[digits] == '\0') return 1;
+    if (unit == NULL || strcmp(text + digits + 1, "iB") != 0) return 0;
+    *bytes = ldexp(*bytes, 10 * (int)(unit - units + 1));
+    return 1;
+}
+
 /* LO:HI:COUNT, or one number for itself alone. */
 static int parse_range(const char *text, const option *o, range *r) {
     char part[3][40] = {"", "", "1"};
@@ -339,6 +358,10 @@ static int apply_option(settings *s, const option *o, const char *value) {
             return bad_value(o, value);
         memcpy(field, &number, sizeof number);
         return 0;
+    case OPTION_BYTES:
+        if (!parse_bytes(value, &number) || !(number >= o->low && number <= o->high)) return bad_value(o, value);
+        memcpy(field, &number, sizeof number);
+        return 0;
     case OPTION_SEED: return parse_seed(value, &s->config.seed) ? 0 : bad_value(o, value);
     case OPTION_NAME: return parse_name(s, o, value) ? 0 : bad_value(o, value);
     case OPTION_TEXT:
@@ -407,6 +430,25 @@ static int parse_options(settings *s, int count, char **arguments) {
     return 0;
 }
 
+/* The budget of the whole run without what it holds throughout is left to the blocks of a step. */
+static int share_budget(settings *s) {
+    const double slack = 96.0 * 1048576.0; /* panels of the product, vectors, the program itself */
+    const double real = (double)sizeof(tws_real), neurons = s->neurons, inputs = s->inputs, samples = s->samples;
+    const int both = s->command == COMMAND_COMPARE, fresh = both || s->config.batches == TWS_FRESH;
+    const double held = real * inputs * (neurons * (both ? 3.0 : 2.0) + samples * (fresh ? 2.0 : 1.0)) + slack;
+    const double least = 128.0 * real * (neurons + inputs); /* one block of samples */
+    char given[32], needed[32];
+    if (!(s->memory_budget > 0)) return 0;
+    if (s->memory_budget >= held + least) {
+        const double rest = s->memory_budget - held;
+        s->context.memory_budget = (size_t)(rest < 268435456.0 ? rest : 268435456.0);
+        return 0;
+    }
+    snprintf(given, sizeof given, "%.9g", s->memory_budget);
+    snprintf(needed, sizeof needed, "%.0f", ceil((held + least) / 1048576.0));
+    return misuse("--memory-budget is %s bytes, it must be at least %sMiB for these sizes%s", given, needed, "");
+}
+
 /* The settings as a configuration of the library; its own sentence where they do not fit together. */
 static int finish_settings(settings *s) {
     char message[240], *c;
@@ -429,7 +471,7 @@ static int finish_settings(settings *s) {
     s->config.neurons = (size_t)s->neurons;
     s->config.inputs = (size_t)s->inputs;
     s->config.samples = (size_t)s->samples;
-    if (tws_check(&s->config, message, sizeof message) == TWS_OK) return 0;
+    if (tws_check(&s->config, message, sizeof message) == TWS_OK) return share_budget(s);
     first = strcspn(message, " :");
     for (c = message; c < message + first; c++)
         if (*c == '_') *c = '-';
@@ -938,8 +980,10 @@ static void print_options(command_id id) {
     for (i = 0; i < OPTION_TOTAL; i++) {
         const option *o = &options[i];
         if ((o->commands & BIT(id)) == 0) continue;
-        printf("  %-15s%-6s%s%s\n", o->name, o->argument, o->help, "");
-        if (o->kind == OPTION_NAME || o->kind == OPTION_RANGE || o->kind == OPTION_SHARD) printf("  %21s%s\n", "", o->allowed);
+        printf("  %-16s%-6s%s%s\n", o->name, o->argument, o->help, "");
+        if (o->kind == OPTION_NAME || o->kind == OPTION_RANGE || o->kind == OPTION_SHARD ||
+            o->kind == OPTION_BYTES)
+            printf("  %22s%s\n", "", o->allowed);
     }
 }
 

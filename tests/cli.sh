@@ -87,6 +87,11 @@ refuse 2 "top is 10, it must be from 1 to min(64, neurons, inputs) = 8" run --ne
 refuse 2 "^twostep: --target directions is 3, it must be from 1 to inputs" run --target product3 --inputs 2 --neurons 2 --samples 5 --top 1
 refuse 2 "threads is '-1'" run --threads -1
 refuse 2 "threads is '65'" run --threads 65
+refuse 2 "memory-budget is '8GB'" run --memory-budget 8GB
+refuse 2 "memory-budget is '-1'" run --memory-budget -1
+refuse 2 "memory-budget is '1KiBx'" run --memory-budget 1KiBx
+refuse 2 "must be at least 113MiB for these sizes" run --memory-budget 100MiB
+refuse 2 "does not apply to 'theory'" theory --memory-budget 1GiB
 refuse 2 "kernel is 'sse9'" run --kernel sse9
 refuse 2 "kernel is 'wasm', this machine" run --kernel wasm
 refuse 2 "quiet takes no value" run --quiet=yes
