@@ -64,18 +64,33 @@
  *     W <- W + eta_t G,  G = (1/n) [(a r') o sigma'(W X')] X,  r = y - f_W(X),
  *     eta_t = C_t N^alpha_t
  *
- * Reproducible. Random data (weights, readout, directions, inputs, noise) are the same bits on
- *   every compiler, instruction set and platform whose arithmetic rounds each operation to its
- *   type (class D0). Compilers can be told not to: x87 arithmetic (FLT_EVAL_METHOD not 0),
- *   -funsafe-math-optimizations and clang's -ffp-contract=fast give other bits. What is computed
- *   from the data is the same bits for any number of threads, on the same kernel (class D1).
- *   Between kernels and C libraries it agrees within stated bounds (class D2).
+ * Reproducible. All results are the same bits for any number of threads. Each function has a class;
+ *   its comment says where a part of the results is of a later one.
+ *   The same bits on every compiler, instruction set and platform whose arithmetic rounds each
+ *   operation to its type, random data above all. (Compilers can be told not to round: by x87
+ *   arithmetic, -funsafe-math-optimizations, clang's -ffp-contract=fast.)
+ *     D0  tws_random_*, tws_make_*, tws_default_*, tws_custom_*, tws_activation_name*,
+ *         tws_target_name*, tws_status_text, tws_version, tws_kernel_name, tws_check,
+ *         tws_output_scale, tws_bulk_edge, tws_theory_from_config
+ *   The same bits on the same kernel, whatever the number of threads.
+ *     D1  tws_activate, tws_gemm, tws_svd*, tws_singular_values, tws_forward, tws_loss,
+ *         tws_gradient, tws_step, tws_measure, tws_count_outliers, tws_features, tws_ridge*,
+ *         tws_kernel_path, tws_readout_outputs, tws_run, tws_sweep
+ *   Right within the stated error; the C library and its exp, tanh, pow enter, and so do kernels.
+ *     D2  tws_activation_value, tws_activation_slope, tws_target_value, tws_step_size,
+ *         tws_edge_scale, tws_hermite_coefficients, tws_limit_*, tws_predict, tws_surrogate,
+ *         tws_theory_warnings
+ *   What the machine offers.
+ *     --  tws_kernel_available, tws_context_kernel, tws_context_threads
  * Errors. Whatever can fail returns a tws_status and leaves one sentence in context->message.
- *   Nothing prints, exits, reads the environment or keeps state between calls.
+ *   Nothing prints, exits, reads the environment or keeps state between calls. What has no status
+ *   cannot fail; its pointers must be valid.
+ * Arrays. Row-major; sizes count elements. Outputs overlap neither inputs nor each other, except
+ *   where a comment allows it, and hold nothing of use after an error, except where it says so.
  * Memory. All of it from the allocator of the context, released when the call returns, also after
- *   a failure. Sizes are checked for overflow.
+ *   a failure. "Memory: none" is none of that kind; the stack of a call needs less than 64 KiB.
  * Threads. All cores by default. Two threads may call anything at once with contexts of their own.
- *   Worker threads live inside one call.
+ *   Worker threads live inside one call. "Threads: context" means as many as context->threads says.
  * Not here: automatic differentiation, GPUs, file formats, deeper networks.
  */
 #ifndef TWOSTEP_H_INCLUDED
@@ -266,13 +281,13 @@ typedef struct tws_random {
  */
 TWS_API tws_random tws_random_stream(uint64_t seed, uint32_t purpose, uint64_t row);
 
-/* The next 32 random bits, all equally good. D0. */
+/* The next 32 random bits, all equally good. Determinism: D0. */
 TWS_API uint32_t tws_random_bits(tws_random *random);
 
-/* Uniform on (0, 1), an odd multiple of 2^-53: never 0, never 1. Two words. D0. */
+/* Uniform on (0, 1), an odd multiple of 2^-53: never 0, never 1. Two words. Determinism: D0. */
 TWS_API double tws_random_uniform(tws_random *random);
 
-/* Uniform on 0 .. bound - 1 without bias (Lemire 2019); 0 for bound 0. D0. */
+/* Uniform on 0 .. bound - 1 without bias (Lemire 2019); 0 for bound 0. Determinism: D0. */
 TWS_API uint32_t tws_random_below(tws_random *random, uint32_t bound);
 
 /*
@@ -449,8 +464,8 @@ TWS_API const char *tws_target_name(tws_target_kind kind);
 /*
  * f*(u); u has target->directions entries. NaN gives NaN. target must be valid (not NULL, callback
  * set, heights made); a bad kind gives 0.
- * Memory: none. Threads: safe. Determinism: D0 for the polynomials, sign, relu and the products, D2
- * where the C library computes (tanh, sin, wave, the heights of the steps).
+ * Memory: none. Threads: safe. Determinism: D2 where the C library computes (tanh, sin, wave, the
+ * heights of the steps), D0 for the polynomials, sign, relu and the products.
  */
 TWS_API double tws_target_value(const tws_target *target, const double *u);
 
@@ -464,9 +479,10 @@ typedef enum tws_transpose { TWS_NO_TRANSPOSE, TWS_TRANSPOSE } tws_transpose;
  * General matrix product, row-major.
  *
  * Formula   C = alpha op(A) op(B) + beta C, where op(M) is M or its transpose.
- * Shapes    op(A): m x k, op(B): k x n, C: m x n. Element (i, j) of a stored matrix is
- *           matrix[i * ld + j], so lda >= k (TWS_NO_TRANSPOSE) or m (TWS_TRANSPOSE),
- *           ldb >= n or k, ldc >= n. Entries between the end of a row and ld are never touched.
+ * Shapes    a, b, c point to A, B, C; op(A): m x k, op(B): k x n, C: m x n. Element (i, j) of a
+ *           stored matrix is matrix[i * ld + j], so lda >= k (TWS_NO_TRANSPOSE) or m
+ *           (TWS_TRANSPOSE), ldb >= n or k, ldc >= n. Entries between the end of a row and ld are
+ *           never touched.
  * Aliasing  C must not overlap A or B (not checked); A and B may overlap.
  * Empty     m == 0 or n == 0: nothing happens. alpha == 0 or k == 0: C = beta C, A and B are never
  *           read and may be NULL. beta == 0: C is written unread, so NaN there vanishes;
@@ -475,9 +491,10 @@ typedef enum tws_transpose { TWS_NO_TRANSPOSE, TWS_TRANSPOSE } tws_transpose;
  *           allocator of the context.
  * Errors    TWS_BAD_ARGUMENT, TWS_TOO_LARGE, TWS_OUT_OF_MEMORY, TWS_UNAVAILABLE; C is untouched.
  * Threads   safe if the contexts differ; small products run on the calling thread.
- * Accuracy  |error| <= about k eps sum_p |a_ip b_pj| on each entry. D1: an entry has the same bits
- *           for any number of threads, and depends on its row of op(A), its column of op(B), its
- *           old value, alpha, beta and the kernel alone, not on where it lies in C.
+ * Accuracy  |error| <= about k eps sum_p |a_ip b_pj| on each entry.
+ * Determinism  D1: an entry has the same bits for any number of threads, and depends on its row of
+ *           op(A), its column of op(B), its old value, alpha, beta and the kernel alone, not on
+ *           where it lies in C.
  * Cost      2 m n k operations.
  */
 TWS_API tws_status tws_gemm(tws_context *context, tws_transpose transpose_a,
@@ -513,7 +530,7 @@ typedef struct tws_svd_result {
     size_t products;  /* vectors to which M^T M was applied in these passes */
 } tws_svd_result;
 
-/* The defaults named above. Cannot fail. */
+/* The defaults named above with this top. Cannot fail. */
 TWS_API tws_svd_options tws_default_svd_options(size_t top);
 
 /*
@@ -533,7 +550,7 @@ TWS_API tws_svd_options tws_default_svd_options(size_t top);
  * above it has converged and the rest of the spectrum is bounded below it; the outputs hold best
  * estimates beyond result->wanted.
  * Accuracy: products run in double, values are right to about 1e-8 s_1 at worst, the tolerance
- * holds for the residuals. The arrays must not overlap.
+ * holds for the residuals. Aliasing: the arrays must not overlap.
  * With context->reduce, matrix is this process's block of rows of a taller matrix (rows == 0 is
  * then allowed), left holds the local entries of u_k, everything else is the same in every
  * process; one reduction of 2 columns numbers per pass. A left vector of a zero value may then be
@@ -550,8 +567,9 @@ TWS_API tws_status tws_svd(tws_context *context, const tws_svd_options *options,
                            double *values, double *left, double *right, double *residuals,
                            tws_svd_result *result);
 
-/* The same for a matrix known by its products. A pass applies the operator to two vectors, once
-   each way. TWS_NOT_FINITE when apply yields NaN or infinity; TWS_CALLBACK_FAILED when it fails. */
+/* The same for a matrix known by its products: otherwise as tws_svd. A pass applies the operator to
+   two vectors, once each way. TWS_NOT_FINITE when apply yields NaN or infinity;
+   TWS_CALLBACK_FAILED when it fails. */
 TWS_API tws_status tws_svd_operator(tws_context *context, const tws_svd_options *options,
                                     tws_operator apply, void *user, size_t rows, size_t columns,
                                     double *values, double *left, double *right,
@@ -586,8 +604,10 @@ TWS_API tws_status tws_svd_pencil(tws_context *context, const tws_svd_options *o
  * All min(rows, columns) singular values, decreasing, to about 1e-14 s_1, zeros included:
  * Householder bidiagonalisation in double (Golub and Kahan 1965), then implicit QL iteration on the
  * symmetric tridiagonal form of the bidiagonal matrix, whose eigenvalues are +s_k and -s_k.
- * matrix is rows x columns, ld >= columns, only read; values must not overlap it. NaN or infinity:
- * TWS_NOT_FINITE. min(rows, columns) is at most 4096. context->reduce is not used.
+ * matrix is rows x columns, ld >= columns, only read; min(rows, columns) is 1 to 4096.
+ * Aliasing: values must not overlap the matrix. context->reduce is not used.
+ * Errors: TWS_BAD_ARGUMENT, TWS_TOO_LARGE, TWS_OUT_OF_MEMORY, TWS_UNAVAILABLE, TWS_NOT_FINITE (NaN
+ * or infinity in the matrix), TWS_NOT_CONVERGED.
  * Memory: 8 rows columns bytes. Threads: safe if contexts differ. Determinism: D1.
  * Cost: 4 n^2 (m - n / 3) flops for m >= n, limited by memory: a few seconds at n = 2048.
  */
@@ -624,8 +644,8 @@ typedef struct tws_config {
    reused batch, sphere, mean field, seed 1, top 10. Cannot fail. */
 TWS_API tws_config tws_default_config(void);
 
-/* TWS_OK when the configuration can run; else TWS_BAD_ARGUMENT and, in message (may be NULL), one
-   sentence with the parameter, its value and the allowed range, cut to size bytes. */
+/* TWS_OK when the configuration can run. Errors: TWS_BAD_ARGUMENT and, in message (may be NULL),
+   one sentence with the parameter, its value and the allowed range, cut to size bytes. */
 TWS_API tws_status tws_check(const tws_config *config, char *message, size_t size);
 
 /* s as a number: N^(-1/2) for TWS_MEAN_FIELD. */
@@ -656,17 +676,19 @@ typedef struct tws_batch {
 
 /*
  * Rows first .. first + count - 1 of W_0 (count x inputs): uniform on the unit sphere, or
- * N(0, I/d). Errors: those of tws_check; TWS_BAD_ARGUMENT when first + count > neurons or weights
- * is NULL. Memory: none. Threads: context. Determinism: D0.
+ * N(0, I/d). count may be 0. Errors: those of tws_check; TWS_BAD_ARGUMENT when first + count >
+ * neurons or weights is NULL; TWS_UNAVAILABLE. Memory: none. Threads: context. Determinism: D0.
  */
 TWS_API tws_status tws_make_weights(tws_context *context, const tws_config *config, size_t first,
                                     size_t count, tws_real *weights);
 
-/* a_i ~ N(0, 1/N) for neurons first .. first + count - 1; as tws_make_weights. D0. */
+/* readout[i - first] = a_i ~ N(0, 1/N) for neurons i from first to first + count - 1; otherwise as
+   tws_make_weights. Determinism: D0. */
 TWS_API tws_status tws_make_readout(tws_context *context, const tws_config *config, size_t first,
                                     size_t count, tws_real *readout);
 
-/* B* (p x inputs): orthonormal rows, uniformly distributed; as tws_make_weights. D0. */
+/* directions = B* (p x inputs): orthonormal rows, uniformly distributed; otherwise as
+   tws_make_weights. Determinism: D0. */
 TWS_API tws_status tws_make_directions(tws_context *context, const tws_config *config,
                                        tws_real *directions);
 
@@ -674,9 +696,9 @@ TWS_API tws_status tws_make_directions(tws_context *context, const tws_config *c
  * Batch number 0, 1, ... of the experiment: inputs (samples x inputs) of independent N(0, 1) and
  * labels y = f*(B* x) + noise N(0, 1) (samples) for the given directions (p x inputs).
  * Errors: those of tws_check; TWS_BAD_ARGUMENT for NULL or number >= 2^23; TWS_NOT_FINITE when the
- * target returns NaN or infinity. Memory: none. Threads: context (the target of the caller is then
- * called from several threads). Determinism: D0 for inputs and noise; labels use libm where the
- * target does.
+ * target returns NaN or infinity; TWS_UNAVAILABLE. Aliasing: none. Memory: none.
+ * Threads: context (the target of the caller is then called from several threads). Determinism: D0
+ * for inputs and noise; labels are D2 where the target uses libm. Cost: 0.4 ns per normal number.
  */
 TWS_API tws_status tws_make_batch(tws_context *context, const tws_config *config,
                                   const tws_real *directions, size_t number, tws_real *inputs,
@@ -722,8 +744,8 @@ TWS_API tws_status tws_gradient(tws_context *context, const tws_network *network
 /*
  * One step: weights <- weights + eta G, weights being the array that network->weights points to
  * (count x d). eta may be any finite number. On any error weights is untouched: a step that would
- * leave the range of numbers is TWS_NOT_FINITE. Memory: that of
- * tws_gradient and count x d for G. loss (before the step) may be NULL.
+ * leave the range of numbers is TWS_NOT_FINITE. loss (before the step) may be NULL. Otherwise as
+ * tws_gradient. Memory: count x d more, for G.
  */
 TWS_API tws_status tws_step(tws_context *context, const tws_network *network,
                             const tws_batch *batch, double eta, tws_real *weights, double *loss);
@@ -764,6 +786,7 @@ typedef struct tws_spectrum {
  * TWS_TOO_LARGE, TWS_UNAVAILABLE;
  * TWS_NOT_CONVERGED when some of the top values have a residual above 1e-6, with everything
  * filled. Memory: about (top + 60) x (count + inputs) numbers. Threads: context. Determinism: D1.
+ * Cost: spectrum->passes readings of weights, 8 count inputs operations each.
  */
 TWS_API tws_status tws_measure(tws_context *context, const tws_real *weights, size_t count,
                                size_t inputs, const tws_real *readout, const tws_real *directions,
@@ -965,6 +988,7 @@ TWS_API tws_status tws_surrogate(tws_context *context, const tws_theory_input *i
  * Which assumption of the theory fails here, a sentence each: an order that vanishes, a target that
  * cannot wake up, heavy labels, a large residual, a small N, and so on. limit and step2 come from
  * tws_limit_theory and tws_predict for the same input. Errors: TWS_BAD_ARGUMENT for NULL.
+ * Memory: none. Threads: safe. Determinism: D2, as what it reads is.
  */
 TWS_API tws_status tws_theory_warnings(tws_context *context, const tws_theory_input *input,
                                        const tws_limit *limit, const tws_prediction *step2,
@@ -1005,7 +1029,8 @@ TWS_API tws_status tws_features(tws_context *context, const tws_network *network
  * Errors: TWS_BAD_ARGUMENT (NULL, sizes, lambda; or a system that is not positive definite, which
  * only lambda = 0 or next to it can cause), TWS_TOO_LARGE, TWS_OUT_OF_MEMORY, TWS_NOT_FINITE,
  * TWS_UNAVAILABLE, TWS_NOT_CONVERGED (200 iterations were not enough; coefficients hold the last).
- * context->reduce is not used. Memory: min(samples, width)^2 numbers, panels of the product, and
+ * context->reduce is not used. Aliasing: coefficients overlap no input.
+ * Memory: min(samples, width)^2 numbers, panels of the product, and
  * about 40 (samples + width) doubles. Threads: context. Determinism: D1.
  * Cost: samples width m + m^3 / 3 operations, m the smaller of the two.
  */
@@ -1023,7 +1048,8 @@ TWS_API tws_status tws_ridge(tws_context *context, const tws_real *features, siz
  *                 is kept when a sample is left out), or NULL
  * One Householder reduction of the smaller Gram matrix to tridiagonal form, all in double, serves
  * every lambda: each costs a few operations per entry of F. Errors as tws_ridge (a matrix that is
- * not positive definite names the lambda), TWS_BAD_ARGUMENT also for count 0. Memory: 8 m^2 bytes
+ * not positive definite names the lambda), TWS_BAD_ARGUMENT also for count 0.
+ * Aliasing: outputs overlap no input. Memory: 8 m^2 bytes
  * with m = min(samples, width), features once more when samples > width, 24 m count, and
  * 8 samples count when samples < width. Threads: context. Determinism: D1.
  * Cost: samples width m + 4/3 m^3 + 2 samples m^2 operations in double.
@@ -1049,9 +1075,9 @@ TWS_API tws_status tws_kernel_path(tws_context *context, const double *kernel, s
  * (F'F + n lambda) a = F'y or, when samples < width, of its dual, relative to the right-hand side;
  * 1e-14 to 0.1. Errors: TWS_BAD_ARGUMENT, TWS_OUT_OF_MEMORY, TWS_TOO_LARGE, TWS_CALLBACK_FAILED
  * (apply did not return TWS_OK), TWS_NOT_FINITE (from apply), TWS_NOT_CONVERGED (most iterations
- * made; coefficients hold the last). Memory: 6 vectors. Threads: those of apply. Determinism: that
- * of apply. Cost: two products per iteration, about sqrt(condition number) log(1 / tolerance) of
- * them.
+ * made; coefficients hold the last). Aliasing: none. Memory: 6 vectors. Threads: those of apply.
+ * Determinism: D1 if apply is. Cost: two products per iteration, about sqrt(condition number)
+ * log(1 / tolerance) of them.
  */
 TWS_API tws_status tws_ridge_operator(tws_context *context, tws_operator apply, void *user,
                                       size_t samples, size_t width, const double *labels,
@@ -1059,8 +1085,11 @@ TWS_API tws_status tws_ridge_operator(tws_context *context, tws_operator apply, 
                                       double *coefficients, size_t *iterations);
 
 /*
- * outputs (count x samples) = F a for count coefficient vectors (count x width), in double.
- * Errors: TWS_BAD_ARGUMENT, TWS_TOO_LARGE, TWS_UNAVAILABLE. Memory: none. Threads: context. D1.
+ * outputs (count x samples) = F a, in double, for count vectors a, the rows of coefficients
+ * (count x width). features = F: samples x width, leading dimension ld >= width. NaN follows
+ * the arithmetic.
+ * Errors: TWS_BAD_ARGUMENT, TWS_TOO_LARGE, TWS_UNAVAILABLE. Aliasing: outputs overlap no input.
+ * Memory: none. Threads: context. Determinism: D1. Cost: 2 samples width count operations.
  */
 TWS_API tws_status tws_readout_outputs(tws_context *context, const tws_real *features,
                                        size_t samples, size_t width, size_t ld,
@@ -1075,7 +1104,8 @@ TWS_API tws_status tws_readout_outputs(tws_context *context, const tws_real *fea
  * diagonal where |cos| <= 1/2; sphere and Gaussian W_0 differ by O(1/d).
  * second may be NULL: the same as first, count2 is then ignored.
  * Errors: TWS_BAD_ARGUMENT, TWS_TOO_LARGE, TWS_OUT_OF_MEMORY, TWS_NOT_FINITE, TWS_UNAVAILABLE.
- * Memory: 256 (count1 + count2) bytes and 64 rows of products. Threads: context. D2 (libm).
+ * Aliasing: kernel overlaps no input. Memory: 256 (count1 + count2) bytes and 64 rows of products.
+ * Threads: context. Determinism: D2 (libm).
  * Cost: 2 d count1 count2 + 64 count1 count2 operations.
  */
 TWS_API tws_status tws_limit_kernel(tws_context *context, const tws_activation *activation,

@@ -231,6 +231,170 @@ def check_public(lines, code, items):
              r'\s*TWS_API\b' if i.name.startswith('tws_') else static, i.head)])
 
 
+# ---- what the comment of a public function says ----
+
+FIELDS = ('Errors', 'Memory', 'Threads', 'Determinism', 'Aliasing', 'Cost')
+FIELD = re.compile(r'\b(%s)(?::| {2,})' % '|'.join(FIELDS))
+CLASS = re.compile(r'\b(?:Determinism(?::| {2,})\s*|^)(D[012])\b', re.I)
+ARRAY = re.compile(r'\b(const )?(?:tws_real|double|float|uint32_t) \*\s*(\w+)')
+
+
+def plain(comment):
+    """A comment without its stars, in one line."""
+    return ' '.join(re.sub(r'^\s*(/\*+|\*+/|\*)?', '', line).replace('*/', '').strip() for line in comment.split('\n'))
+
+
+def public_blocks(lines, code):
+    """(line, name, head, comment) of each public function; sisters share the comment of the first."""
+    end = next((n for n, line in enumerate(lines, 1) if re.match(r'#endif.*TWOSTEP_H_INCLUDED', line)), 0)
+    blocks, comment = [], ''
+    for item in functions(code):
+        if item.line >= end or not item.head.startswith('TWS_API'):
+            continue
+        above = item.line - 2
+        if lines[above].rstrip().endswith('*/'):
+            first = above
+            while first > 0 and '/*' not in lines[first]:
+                first -= 1
+            comment = plain('\n'.join(lines[first:above + 1]))
+        blocks.append((item.line, item.name, ' '.join(item.head.split()), comment))
+    return blocks
+
+
+def classes_promised(lines):
+    """{pattern: class} from the PROMISE room: lines ` *   D0  tws_a, tws_b_*`, with continuations."""
+    found, current = {}, None
+    for line in lines:
+        start = re.match(r' \*     (D[012]|--)  (.*)', line)
+        more = re.match(r' \*         (\S.*)', line)
+        if start:
+            current = start.group(1)
+        elif not more:
+            current = None
+        if current:
+            for name in re.findall(r'tws_[a-z0-9_]+\*?', (start or more).group(start and 2 or 1)):
+                found[name] = current
+        if 'ifndef TWOSTEP_H_INCLUDED' in line:
+            break
+    return found
+
+
+def class_of(name, promised):
+    """The classes that the room gives a function; an exact name beats a pattern."""
+    if name in promised:
+        return [promised[name]]
+    return [c for pattern, c in promised.items() if pattern.endswith('*') and name.startswith(pattern[:-1])]
+
+
+def check_blocks(lines, code):
+    """A function that can fail says how, what it takes, and how reproducible it is; `as tws_other` hands on what
+    the other one says. Every array and every size among the parameters is named. Each function has one class in
+    the PROMISE room, and its comment agrees."""
+    blocks, promised = public_blocks(lines, code), classes_promised(lines)
+    said, missing, silent, classes = {}, [], [], []
+    for line, name, head, comment in blocks:
+        fields = set(FIELD.findall(comment))
+        text = comment
+        for other in re.findall(r'\b[Aa]s (?:in )?(tws_\w+)', comment):
+            if other != name and other in said:
+                fields |= said[other][0]
+                text += ' ' + said[other][1]
+        said[name] = (fields, text)
+        parameters = head[head.index('(', head.index(name)) + 1:]
+        arrays = ARRAY.findall(parameters)
+        wanted = []
+        if re.search(r'\btws_status ' + name, head):
+            wanted.append('Errors')
+            if 'tws_context *context' in head:
+                wanted += ['Memory', 'Threads', 'Determinism']
+                if len(arrays) > 1:
+                    wanted.append('Cost')
+                if any(const for const, _ in arrays) and any(not const for const, _ in arrays):
+                    wanted.append('Aliasing')
+        missing += [(line, '%s: no field %s' % (name, field)) for field in wanted if field not in fields]
+        words = [w for _, w in arrays] + re.findall(r'size_t (\w+)', parameters)
+        silent += [(line, '%s: the comment does not say what %s is' % (name, word)) for word in words
+                   if not re.search(r'\b%s\b' % word, text)]
+        mine = class_of(name, promised)
+        stated = re.findall(r'Determinism(?::| {2,})\s*(D[012])', comment)
+        if len(mine) != 1:
+            classes.append((line, '%s has %d classes in the PROMISE room' % (name, len(mine))))
+        elif stated and stated[0] != mine[0]:
+            classes.append((line, '%s is %s here and %s in the PROMISE room' % (name, stated[0], mine[0])))
+    names = [name for _, name, _, _ in blocks]
+    classes += [(1, '%s in the PROMISE room is no public function' % p) for p in promised
+                if not any(n == p or (p.endswith('*') and n.startswith(p[:-1])) for n in names)]
+    rule('the comment of a function that can fail has its fields', missing)
+    rule('the comment names every array and every size', silent)
+    rule('every public function has one class of determinism', classes)
+
+
+def check_options(lines, code):
+    """The OPTIONS room lists exactly the macros that the header asks for."""
+    asked = set(re.findall(r'\bTWOSTEP_[A-Z_]+\b', code)) - {'TWOSTEP_H_INCLUDED', 'TWOSTEP_IMPLEMENTATION_DONE'}
+    listed = set(re.findall(r'^ \*   (TWOSTEP_[A-Z_]+)', '\n'.join(lines), re.M))
+    rule('the options listed are the options used',
+         ['%s is used but not listed' % n for n in sorted(asked - listed)] +
+         ['%s is listed but not used' % n for n in sorted(listed - asked)])
+
+
+def words_of(path, pattern):
+    with open(path, encoding='utf-8') as file:
+        return set(re.findall(pattern, file.read()))
+
+
+def check_names_in_texts(code):
+    """What README.md and the examples call or define exists in the header."""
+    known = set(re.findall(r'\b(?:tws|TWS|TWOSTEP)_\w+', code))
+    breaches = []
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = [f for f in folders if not f.startswith('.git') and f not in ('node_modules', 'data')]
+        for name in files:
+            path = os.path.join(folder, name)
+            if name == 'README.md' or (name.endswith(('.c', '.h')) and 'examples' in path):
+                breaches += ['%s: %s is not in twostep.h' % (os.path.relpath(path, ROOT), word)
+                             for word in sorted(words_of(path, r'\b(?:tws|TWS)_\w+') - known)
+                             if not word.endswith('_')]
+    rule('README.md and the examples use names of the header', breaches)
+
+
+def check_help():
+    """`twostep help` of every command, README.md and the command's own parser tell the same options."""
+    source = os.path.join(ROOT, 'examples', 'twostep.c')
+    if not os.path.exists(source):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        program = os.path.join(folder, 'twostep')
+        command = os.environ.get('CC', 'cc').split() + ['-std=c99', '-O0', '-DTWOSTEP_NO_SIMD', '-o', program, source, '-lm']
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+        if done.returncode:
+            rule('the command compiles', done.stdout.split('\n')[:8])
+            return
+
+        def ask(*words):
+            return subprocess.run([program, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                  universal_newlines=True, cwd=folder)
+        text = ask('help').stdout
+        commands = re.findall(r'^  (?:twostep )?([a-z]+)  ', text, re.M)
+        pages = {name: ask('help', name) for name in commands}
+        breaches = ['`twostep help %s` exits with %d' % (n, p.returncode) for n, p in pages.items() if p.returncode]
+        if len(commands) < 3:
+            breaches.append('`twostep help` lists %d commands' % len(commands))
+        told = set(re.findall(r'--[a-z][a-z0-9-]+', text + ''.join(p.stdout for p in pages.values())))
+        # An option that is told but unknown is answered by "unknown option".
+        for option in sorted(told - {'--help', '--version'}):
+            if not any('unknown option' not in ask(name, option).stdout for name in commands):
+                breaches.append('%s is in the help, but no command knows it' % option)
+    rule('the options in the help are known to a command', breaches)
+    readme = os.path.join(ROOT, 'README.md')
+    if os.path.exists(readme):
+        with open(readme, encoding='utf-8') as file:
+            shell = ''.join(re.findall(r'^```(?:sh)?\n(.*?)^```', file.read(), re.M | re.S))
+        used = [line for line in shell.split('\n') if re.match(r'\s*(\$ )?(\./)?twostep ', line)]
+        unknown = sorted({o for line in used for o in re.findall(r'--[a-z][a-z0-9-]+', line)} - told - {'--help', '--version'})
+        rule('the options in README.md are in the help', ['%s is not in the help' % o for o in unknown])
+
+
 UNFINISHED = re.compile(r'\b(TO' + r'DO|FIX' + r'ME|XX' + r'X|HA' + r'CK)\b')
 
 
@@ -293,9 +457,13 @@ def main():
     check_contents(lines)
     check_bottom_up(code, items)
     check_public(lines, code, items)
+    check_blocks(lines, code)
+    check_options(lines, code)
+    check_names_in_texts(code)
     check_text(lines, text)
     check_other_files()
     check_readme()
+    check_help()
     print('%d passed, %d failed' % (passed, failed))
     return failed > 0
 
