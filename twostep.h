@@ -71,14 +71,14 @@
  *   arithmetic, -funsafe-math-optimizations, clang's -ffp-contract=fast.)
  *     D0  tws_random_*, tws_make_*, tws_default_*, tws_custom_*, tws_activation_name*,
  *         tws_target_name*, tws_status_text, tws_version, tws_kernel_name, tws_check,
- *         tws_output_scale, tws_bulk_edge, tws_theory_from_config
+ *         tws_output_scale, tws_bulk_*, tws_theory_from_config
  *   The same bits on the same kernel, whatever the number of threads.
  *     D1  tws_activate, tws_gemm, tws_svd*, tws_singular_values, tws_forward, tws_loss,
  *         tws_gradient, tws_step, tws_measure, tws_count_outliers, tws_features, tws_ridge*,
- *         tws_kernel_path, tws_readout_outputs, tws_run, tws_sweep
+ *         tws_kernel_path, tws_readout_outputs, tws_run*, tws_sweep
  *   Right within the stated error; the C library and its exp, tanh, pow enter, and so do kernels.
  *     D2  tws_activation_value, tws_activation_slope, tws_target_value, tws_step_size,
- *         tws_edge_scale, tws_hermite_coefficients, tws_limit_*, tws_predict, tws_surrogate,
+ *         tws_edge_scale, tws_hermite_coefficients, tws_limit_*, tws_predict*, tws_surrogate,
  *         tws_theory_warnings
  *   What the machine offers.
  *     --  tws_kernel_available, tws_context_kernel, tws_context_threads

@@ -233,9 +233,8 @@ def check_public(lines, code, items):
 
 # ---- what the comment of a public function says ----
 
-FIELDS = ('Errors', 'Memory', 'Threads', 'Determinism', 'Aliasing', 'Cost')
+FIELDS = ('Errors', 'Memory', 'Threads', 'Determinism', 'Cost')
 FIELD = re.compile(r'\b(%s)(?::| {2,})' % '|'.join(FIELDS))
-CLASS = re.compile(r'\b(?:Determinism(?::| {2,})\s*|^)(D[012])\b', re.I)
 ARRAY = re.compile(r'\b(const )?(?:tws_real|double|float|uint32_t) \*\s*(\w+)')
 
 
@@ -309,8 +308,6 @@ def check_blocks(lines, code):
                 wanted += ['Memory', 'Threads', 'Determinism']
                 if len(arrays) > 1:
                     wanted.append('Cost')
-                if any(const for const, _ in arrays) and any(not const for const, _ in arrays):
-                    wanted.append('Aliasing')
         missing += [(line, '%s: no field %s' % (name, field)) for field in wanted if field not in fields]
         words = [w for _, w in arrays] + re.findall(r'size_t (\w+)', parameters)
         silent += [(line, '%s: the comment does not say what %s is' % (name, word)) for word in words
