@@ -327,17 +327,11 @@ static void write_row(const sweep_table *t, size_t cell, const tws_spectrum *mea
 static int predict_row(sweep_table *t, size_t row) {
     settings *s = t->s;
     tws_theory_input input = tws_theory_from_config(&s->config);
-    static tws_prediction p;
-    size_t column;
-    tws_status status = TWS_OK;
+    tws_status status;
     if (t->known[row] != SWEEP_UNKNOWN || s->no_theory) return 0;
     input.alpha1 = t->alpha1[row];
-    for (column = 0; column < t->columns && status == TWS_OK; column++) {
-        input.alpha2 = t->alpha2[column];
-        status = tws_predict(&s->context, &input, NULL, &p);
-        t->edge[row * t->columns + column] = p.edge;
-        t->outliers[row * t->columns + column] = p.outliers;
-    }
+    status = tws_predict_counts(&s->context, &input, t->alpha2, t->columns, t->edge + row * t->columns,
+                                t->outliers + row * t->columns);
     if (status == TWS_OUT_OF_MEMORY) return explain(s, status);
     t->known[row] = status == TWS_OK ? SWEEP_PREDICTED : SWEEP_REFUSED;
     if (status != TWS_OK && t->s->progress)

@@ -261,6 +261,37 @@ static void limit_orders(void) {
         }
 }
 
+/* Counts for many second steps are those of single predictions, to the last bit. */
+static void predicted_counts(void) {
+    static const char *const target[] = {"linear", "step4", "product2"};
+    double edges[COLUMNS], one_edge;
+    size_t outliers[COLUMNS], one_count, i, k;
+    tws_context context = tws_default_context();
+    for (i = 0; i < 3; i++) {
+        tws_config c = small(800, 700, i == 1 ? TWS_FRESH : TWS_REUSE);
+        tws_theory_input input;
+        tws_prediction p;
+        tws_target_named(target[i], &c.target);
+        c.alpha1 = alpha1[i];
+        c.noise = i == 1 ? 0.2 : 0;
+        input = tws_theory_from_config(&c);
+        context.threads = (unsigned)i + 1;
+        CHECK(tws_predict_counts(&context, &input, alpha2, COLUMNS, edges, outliers) == TWS_OK);
+        for (k = 0; k < COLUMNS; k += i == 0 ? 1 : 2) {
+            input.alpha2 = alpha2[k];
+            CHECK(tws_predict(NULL, &input, NULL, &p) == TWS_OK);
+            CHECK(!(p.edge < edges[k]) && !(p.edge > edges[k]) && p.outliers == outliers[k]);
+            CHECK(tws_predict_counts(NULL, &input, alpha2 + k, 1, &one_edge, &one_count) == TWS_OK);
+            CHECK(!(p.edge < one_edge) && !(p.edge > one_edge) && p.outliers == one_count);
+        }
+        CHECK(tws_predict_counts(&context, &input, alpha2, 0, edges, outliers) == TWS_OK);
+        edges[0] = 0.5;
+        CHECK(tws_predict_counts(&context, &input, edges, 1, edges, outliers) == TWS_BAD_ARGUMENT &&
+              strstr(context.message, "alpha2") != NULL);
+        CHECK(tws_predict_counts(&context, NULL, alpha2, 1, edges, outliers) == TWS_BAD_ARGUMENT);
+    }
+}
+
 int main(void) {
     tws_config relu = small(180, 160, TWS_REUSE), plain = small(150, 200, TWS_FRESH);
     tws_activation_named("relu", &relu.activation);
@@ -279,5 +310,6 @@ int main(void) {
     overflow();
     samples_of_a_batch();
     limit_orders();
+    predicted_counts();
     return check_report();
 }
