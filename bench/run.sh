@@ -14,7 +14,7 @@
 # machine and rewrites the section of each part in bench/RESULTS.md. All contenders take turns in one
 # run, medians are printed, and every figure is a ratio within one run or comes with the run's own
 # peak. Peers are optional: `sh bench/peers/install.sh` installs what Debian has, a missing one is
-# named and skipped. Takes about twelve minutes on two cores. PYTHON names the interpreter that has NumPy.
+# named and skipped. PYTHON names the interpreter that has NumPy (/usr/bin/python3).
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd) || exit 2
 root=$(dirname -- "$here")
 CC=${CC:-cc}

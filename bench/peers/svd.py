@@ -113,7 +113,7 @@ for name, value in seconds.items():
     print('%-30s %9.4f %10.1e %8d %14.2f%s' % (name, value, residual(u, s, vt), len(s), value / base,
                                                ' (timed once)' if name in once else ''))
 good = [(seconds[name], name) for name in seconds if not name.startswith('ours') and 'arpack' not in name
-        and residual(*answers[name][0]) <= TOLERANCE]
+        and residual(*answers[name][0]) <= 1.5 * TOLERANCE]  # PROPACK stops just there
 print('svds over ours %.2f; outliers alone: svds over ours %.1f' % (
     seconds['svds (arpack)'] / base, seconds['svds (arpack)'] / alone))
 if good:
