@@ -11,6 +11,7 @@
 #define TWOSTEP_IMPLEMENTATION
 #include "../twostep.h"
 #include "plot.h"
+#include "npy.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -59,6 +60,7 @@ typedef struct settings {
     int resume, no_theory;
     const char *lambda, *alphas, *ridge_samples; /* of risk */
     double test_samples;
+    const char *inputs_file, *labels_file, *directions_file, *save; /* of run */
     char **files; /* of --merge or plot; into the command line */
     size_t file_count;
     unsigned char given[64]; /* 1 for options that were on the command line, by place in options[] */
@@ -163,6 +165,14 @@ static const option options[] = {
      "I/M with whole numbers 1 <= I <= M <= 1000000", "only the I-th of M parts, to be merged later"},
     {"--merge", OPTION_FILES, FIELD(files), 0, 0, SWEEP, "FILES", "one or more file names",
      "join files of one sweep, in place of computing"},
+    {"--inputs-file", OPTION_TEXT, FIELD(inputs_file), 0, 0, BIT(COMMAND_RUN), "X.npy",
+     "the name of a .npy file", "samples of your own, a row each; with fresh batches half of them for each step"},
+    {"--labels-file", OPTION_TEXT, FIELD(labels_file), 0, 0, BIT(COMMAND_RUN), "y.npy",
+     "the name of a .npy file", "their labels"},
+    {"--directions-file", OPTION_TEXT, FIELD(directions_file), 0, 0, BIT(COMMAND_RUN), "B.npy",
+     "the name of a .npy file", "orthonormal rows to align with (X'y of the first batch)"},
+    {"--save", OPTION_TEXT, FIELD(save), 0, 0, BIT(COMMAND_RUN), "DIR",
+     "the name of a folder", "write W0, W1, W2, G1, G2, S0, U0, V0, ... as .npy files"},
     {"--ridge-samples", OPTION_TEXT, FIELD(ridge_samples), 0, 0, RISK, "LIST",
      "one to 8 whole numbers from 2 to 1e7, increasing, with commas between", "new samples for the readout (--samples)"},
     {"--test-samples", OPTION_COUNT, FIELD(test_samples), 2, 1e7, RISK, "COUNT",
@@ -521,7 +531,7 @@ static const char *const case_title[] = {"W0", "W1, one step", "W2, two steps, f
                                          "W2, two steps, reused batch"};
 
 static const tws_prediction *prediction_of(const outcome *o, int which) {
-    if (!o->predicted || which == TWS_INITIAL) return NULL;
+    if (!o->predicted || which == TWS_INITIAL || (which == TWS_ONE_STEP && o->step1.step == 0)) return NULL;
     return which == TWS_ONE_STEP ? &o->step1 : which == TWS_TWO_STEPS_FRESH ? &o->fresh : &o->reuse;
 }
 
@@ -637,7 +647,7 @@ static void json_measured(FILE *f, const tws_result *r, int which) {
 /* 1 + floor(alpha2 / (1/2 - alpha1)), also where the theory gives no numbers. */
 static double limit_count(const settings *s, const outcome *o) {
     const double ratio = s->config.alpha2 / (0.5 - s->config.alpha1);
-    return o->predicted ? (double)o->limit.orders : 1.0 + floor(ratio * (1.0 + 1e-12) + 1e-12);
+    return o->predicted && o->limit.orders > 0 ? (double)o->limit.orders : 1.0 + floor(ratio * (1.0 + 1e-12) + 1e-12);
 }
 
 static void json_limit(FILE *f, const settings *s, const outcome *o) {
@@ -679,8 +689,8 @@ static void json_steps(FILE *f, const settings *s, const outcome *o) {
     fputs(",\n  \"predicted\": [", f);
     if (o->predicted) {
         fputs("\n    ", f);
-        json_prediction(f, &o->step1);
-        fputs(",\n    ", f);
+        if (o->step1.step == 1) json_prediction(f, &o->step1); /* not there for data of the caller's own */
+        if (o->step1.step == 1) fputs(",\n    ", f);
         json_prediction(f, s->config.batches == TWS_FRESH ? &o->fresh : &o->reuse);
     }
     fputs(" ]", f);
@@ -920,7 +930,8 @@ static void print_verdict(const settings *s, const outcome *o) {
 static void raise_edges(outcome *o) {
     int which;
     for (which = TWS_ONE_STEP; o->predicted && which < (int)TWS_CASE_COUNT; which++)
-        if (o->measured.measured[which]) tws_count_outliers(&o->measured.spectrum[which], prediction_of(o, which)->edge);
+        if (o->measured.measured[which] && prediction_of(o, which) != NULL)
+            tws_count_outliers(&o->measured.spectrum[which], prediction_of(o, which)->edge);
 }
 
 static int explain(const settings *s, tws_status status) {
@@ -950,6 +961,7 @@ static int compute(settings *s, outcome *o) {
 
 #include "sweep.h"
 #include "risk.h"
+#include "data.h"
 
 static int work(settings *s) {
     static outcome o; /* about 10 KB, too much for a small stack */
@@ -961,7 +973,7 @@ static int work(settings *s) {
     memset(&json, 0, sizeof json);
     /* opened before the work, so that a wrong name does not cost the run */
     if (s->json != NULL && open_result(&json, s->json) != 0) return EXIT_FAILED;
-    result = compute(s, &o);
+    result = own_given(s) ? own_compute(s, &o) : compute(s, &o);
     if (result == 0 && json.stream != NULL) json_report(json.stream, s, &o);
     if (json.stream != NULL && close_result(&json, result == 0) != 0) result = EXIT_FAILED;
     if (result == 0 && !s->quiet && (s->json == NULL || strcmp(s->json, "-") != 0)) {
