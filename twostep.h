@@ -754,6 +754,8 @@ TWS_API tws_status tws_step(tws_context *context, const tws_network *network,
  * @@API-SPECTRUM: what a weight matrix has learned
  * ========================================================================== */
 
+#define TWS_MAX_OVERLAPS 16 /* vectors whose parts along single directions are kept */
+
 /* The top of the spectrum of a weight matrix. Entries 0 .. top - 1 of the arrays are filled. */
 typedef struct tws_spectrum {
     size_t top;
@@ -767,6 +769,10 @@ typedef struct tws_spectrum {
     double readout_alignments[TWS_MAX_TOP];  /* |<u_k, a>| / |a| */
     double residuals[TWS_MAX_TOP];           /* max(|W v - s u|, |W' u - s v|) / s_1 */
     size_t passes;                           /* readings of the matrix */
+    size_t directions;                       /* p */
+    double overlaps[TWS_MAX_OVERLAPS][TWS_MAX_DIRECTIONS]; /* <v_k, b_l>; v_k has either sign */
+    double principal[TWS_MAX_DIRECTIONS]; /* cosines of the principal angles between the span of the
+                                             outliers' v_k and the target space, decreasing */
 } tws_spectrum;
 
 /*
@@ -793,8 +799,8 @@ TWS_API tws_status tws_measure(tws_context *context, const tws_real *weights, si
                                size_t p, size_t top, uint64_t seed, tws_spectrum *spectrum);
 
 /*
- * Counts again with a higher edge, updates edge, outliers and captured; a lower edge changes
- * nothing but makes the counts consistent. The variances of the rows cannot show how unequally the
+ * Counts again with a higher edge, updates edge, outliers, captured and principal; a lower edge
+ * changes nothing but makes the counts consistent. The variances of the rows cannot show how unequally the
  * samples weigh in the noise of the steps, which pushes the edge a little further (by up to 0.1
  * where few samples carry most of the step); the edge of tws_predict contains that, too.
  */
@@ -861,6 +867,8 @@ typedef struct tws_prediction {
     double right_norms[TWS_MAX_OUTLIERS]; /* length of the part of v_k that the data determine */
     double left_norms[TWS_MAX_OUTLIERS];  /* the same of u_k; the rest of either is random */
     double captured;                      /* root of the sum of squared alignments */
+    double overlaps[TWS_MAX_OUTLIERS][TWS_MAX_DIRECTIONS]; /* <v_k, b_l>; each v_k of either sign */
+    double principal[TWS_MAX_DIRECTIONS]; /* cosines of the principal angles, as in tws_spectrum */
     double kappa;                         /* mean variance that the samples' noise adds to a row */
     size_t spikes;                        /* entries of strengths */
     double strengths[TWS_MAX_OUTLIERS];   /* theta_k: singular values of the mean of W_t - W_0 */
@@ -874,6 +882,8 @@ typedef struct tws_order {
     double leading_strength; /* constant times N^exponent; 0 when the coefficient vanishes */
     int sees_target_fresh;   /* 1: its right vector has a part along B* on a fresh batch */
     int sees_target_reuse;   /* the same on a reused batch */
+    unsigned directions_fresh; /* bit l: that part has a component along direction l */
+    unsigned directions_reuse;
 } tws_order;
 
 typedef struct tws_limit {
@@ -1153,7 +1163,7 @@ typedef struct tws_result {
 /*
  * Makes the data of config->seed, takes the steps and measures the spectra of the wanted cases (a
  * set of bits 1 << tws_case; 0: W_0, W_1 and the W_2 of config->batches).
- * result: about 9 KB, written also on TWS_NOT_CONVERGED (some singular values have a residual above
+ * result: about 14 KB, written also on TWS_NOT_CONVERGED (some singular values have a residual above
  * tolerance: see spectrum[].residuals); undefined on other errors.
  * Errors: those of tws_check, TWS_BAD_ARGUMENT (result NULL, cases out of range, context->reduce
  * set: the whole network is held here), TWS_OUT_OF_MEMORY, TWS_NOT_FINITE, TWS_NOT_CONVERGED,
@@ -6825,6 +6835,45 @@ TWSI_FN tws_status twsi_shrink_variances(twsi_rows_spectrum *rows) {
     return status;
 }
 
+/* Cosines of the principal angles between the span of count orthonormal vectors, of which the p
+   parts along the directions are given, and the span of the directions: the singular values of the
+   count x p matrix of parts (Bjorck and Golub 1973), by one-sided Jacobi rotations. */
+TWSI_FN void twsi_principal(double (*overlaps)[TWS_MAX_DIRECTIONS], size_t count, size_t p,
+                            double *cosines) {
+    double m[TWS_MAX_OVERLAPS][TWS_MAX_DIRECTIONS];
+    size_t k, a, b, sweep;
+    for (a = 0; a < TWS_MAX_DIRECTIONS; a++) cosines[a] = 0.0;
+    count = twsi_min(count, TWS_MAX_OVERLAPS);
+    for (k = 0; k < count; k++)
+        for (a = 0; a < p; a++) m[k][a] = overlaps[k][a];
+    for (sweep = 0; sweep < 30; sweep++)
+        for (a = 0; a + 1 < p; a++)
+            for (b = a + 1; b < p; b++) {
+                double aa = 0.0, bb = 0.0, ab = 0.0, tau, t, c;
+                for (k = 0; k < count; k++) {
+                    aa += m[k][a] * m[k][a];
+                    bb += m[k][b] * m[k][b];
+                    ab += m[k][a] * m[k][b];
+                }
+                if (!(fabs(ab) > 1e-300)) continue;
+                tau = (bb - aa) / (2.0 * ab);
+                t = (tau < 0.0 ? -1.0 : 1.0) / (fabs(tau) + sqrt(1.0 + tau * tau));
+                c = 1.0 / sqrt(1.0 + t * t);
+                for (k = 0; k < count; k++) {
+                    const double x = m[k][a], y = m[k][b];
+                    m[k][a] = c * (x - t * y);
+                    m[k][b] = c * (y + t * x);
+                }
+            }
+    for (a = 0; a < p; a++) {
+        double square = 0.0;
+        for (k = 0; k < count; k++) square += m[k][a] * m[k][a];
+        square = fmin(1.0, sqrt(square));
+        for (b = a; b > 0 && cosines[b - 1] < square; b--) cosines[b] = cosines[b - 1];
+        cosines[b] = square;
+    }
+}
+
 TWS_API void tws_count_outliers(tws_spectrum *spectrum, double edge) {
     double captured = 0.0;
     size_t k = 0;
@@ -6835,6 +6884,7 @@ TWS_API void tws_count_outliers(tws_spectrum *spectrum, double edge) {
     }
     spectrum->outliers = k;
     spectrum->captured = sqrt(captured);
+    twsi_principal(spectrum->overlaps, k, spectrum->directions, spectrum->principal);
 }
 
 /* Edge, margin and count, each from the others until the count stands still. It starts from no
@@ -6886,12 +6936,14 @@ TWSI_FN tws_status twsi_readout_alignments(tws_context *context, const double *l
 TWSI_FN void twsi_alignments(const double *right, const tws_real *directions, size_t p,
                              size_t inputs, tws_spectrum *spectrum) {
     size_t k, l;
+    spectrum->directions = p;
     for (k = 0; k < spectrum->top; k++) {
         double sum = 0.0;
         for (l = 0; l < p; l++) {
             const double overlap =
                 twsi_overlap(right + k * inputs, directions + l * inputs, inputs);
             sum += overlap * overlap;
+            if (k < TWS_MAX_OVERLAPS) spectrum->overlaps[k][l] = overlap;
         }
         spectrum->alignments[k] = sqrt(sum);
     }
@@ -8892,6 +8944,7 @@ TWSI_FN void twsi_report(const twsi_theory *theory, twsi_spectrum *spectrum, tws
         }
         for (i = 0; i < atoms->count; i++) left += atoms->w[i] * atoms->left[i] * atoms->left[i];
         out->alignments[k] = fmin(sqrt(part), 1);
+        for (i = 0; i < spectrum->p; i++) out->overlaps[k][i] = right[i];
         out->right_norms[k] = fmin(sqrt(whole), 1);
         out->left_norms[k] = fmin(sqrt(left), 1);
         out->readout_alignments[k] = twsi_readout_overlap(atoms, 1);
@@ -8903,6 +8956,7 @@ TWSI_FN void twsi_report(const twsi_theory *theory, twsi_spectrum *spectrum, tws
             twsi_write_directions(directions, atoms, k, spectrum->r, right, whole, left);
     }
     out->captured = sqrt(out->captured);
+    twsi_principal(out->overlaps, count, spectrum->p, out->principal);
 }
 
 /* Last guard: a prediction with NaN or infinity in it is never handed out. */
@@ -9556,7 +9610,7 @@ TWSI_FN void twsi_power_lengths(double *lengths) {
     for (k = 0; k < TWS_MAX_ORDERS; k++) lengths[k] = twsi_beyond(gram, TWS_MAX_ORDERS, k, 0);
 }
 
-/* Constants (may be NULL) and whether each order sees the target, in one batch mode. ReLU on a
+/* Constants (may be NULL) and the directions each order sees, a bit each, in one batch mode. ReLU on a
    reused batch leaves the constant of the spike along a |a| in the last place. */
 TWSI_FN void twsi_leading_orders(twsi_leading *leading, twsi_team *team,
                                  const tws_theory_input *input, int reuse, double *constants,
@@ -9589,12 +9643,17 @@ TWSI_FN void twsi_leading_orders(twsi_leading *leading, twsi_team *team,
             seen += b * b;
         }
         beyond = twsi_beyond(leading->gram, TWS_MAX_ORDERS, k, fmax(least, 1e-6 * whole));
-        sees[k] = beyond > 0 && sqrt(seen) > tolerance * whole;
+        sees[k] = 0;
+        if (beyond > 0 && sqrt(seen) > tolerance * whole)
+            for (l = 0; l < samples->p; l++) {
+                const double b = fabs(leading->target[k * TWS_MAX_DIRECTIONS + l]);
+                if (b * b * (double)samples->p > seen || b > tolerance * whole) sees[k] |= 1 << l;
+            }
         if (constants != NULL)
             constants[k] = beyond * lengths[k] *
                            (k == 0 ? 1 : scale * pow(input->scale1, bend && k > 1 ? 1 : (double)k));
     }
-    if (bend) sees[1] = sees[1] || sees[TWSI_BEND];
+    if (bend) sees[1] |= sees[TWSI_BEND];
 }
 
 /* The least total degree with a nonzero Hermite coefficient of the label. */
@@ -9674,8 +9733,10 @@ TWSI_FN void twsi_limit_fill(tws_limit *limit, const tws_theory_input *input,
                                            : top - (double)k * gap;
         if (fabs(order->exponent) < 1e-12) order->exponent = 0;
         order->leading_strength = constants[k] * pow(input->neurons, order->exponent);
-        order->sees_target_fresh = fresh[k];
-        order->sees_target_reuse = reuse[k];
+        order->sees_target_fresh = fresh[k] != 0;
+        order->sees_target_reuse = reuse[k] != 0;
+        order->directions_fresh = (unsigned)fresh[k];
+        order->directions_reuse = (unsigned)reuse[k];
         if (k < limit->orders && constants[k] > 0 &&
             (order->exponent > 0 || constants[k] > pow(ratio, 0.25)))
             limit->outliers++;

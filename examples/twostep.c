@@ -618,12 +618,41 @@ static void json_config(FILE *f, const settings *s) {
             (unsigned long)c->top);
 }
 
-static void json_prediction(FILE *f, const tws_prediction *p) {
+/* The parts of the outliers' right vectors along each direction, and the principal cosines. */
+static void json_overlaps(FILE *f, const double (*overlaps)[TWS_MAX_DIRECTIONS], size_t count, size_t p,
+                          const double *principal) {
+    size_t k, l;
+    fputs(", \"overlaps\": [", f);
+    for (k = 0; k < count && k < TWS_MAX_OVERLAPS; k++) {
+        fputs(k ? ", [" : "[", f);
+        for (l = 0; l < p; l++) fprintf(f, "%s%.9g", l ? ", " : "", overlaps[k][l]);
+        fputc(']', f);
+    }
+    fputc(']', f);
+    json_list(f, "principal_cosines", principal, p);
+}
+
+/* The directions whose bit is set, counted from 1. */
+static void json_bits(FILE *f, const char *name, unsigned bits) {
+    const char *between = "";
+    int l;
+    fprintf(f, ", \"%s\": [", name);
+    for (l = 0; l < TWS_MAX_DIRECTIONS; l++)
+        if (bits >> l & 1u) {
+            fprintf(f, "%s%d", between, l + 1);
+            between = ", ";
+        }
+    fputc(']', f);
+}
+
+static void json_prediction(FILE *f, const settings *s, const tws_prediction *p) {
     fprintf(f, "{ \"step\": %d, \"edge\": %.9g, \"outliers\": %lu", p->step, p->edge, (unsigned long)p->outliers);
     json_list(f, "singular_values", p->singular_values, p->outliers);
     json_list(f, "alignments", p->alignments, p->outliers);
     json_list(f, "readout_alignments", p->readout_alignments, p->outliers);
-    fprintf(f, ", \"captured\": %.9g }", p->captured);
+    fprintf(f, ", \"captured\": %.9g", p->captured);
+    json_overlaps(f, p->overlaps, p->outliers, s->config.target.directions, p->principal);
+    fputs(" }", f);
 }
 
 /* W0 is a bare bulk. */
@@ -641,7 +670,9 @@ static void json_measured(FILE *f, const tws_result *r, int which) {
     json_list(f, "alignments", m->alignments, m->top);
     json_list(f, "readout_alignments", m->readout_alignments, m->top);
     json_list(f, "residuals", m->residuals, m->top);
-    fprintf(f, ", \"captured\": %.9g, \"loss\": %.9g }", m->captured, r->loss[which]);
+    fprintf(f, ", \"captured\": %.9g, \"loss\": %.9g", m->captured, r->loss[which]);
+    json_overlaps(f, m->overlaps, m->outliers, m->directions, m->principal);
+    fputs(" }", f);
 }
 
 /* 1 + floor(alpha2 / (1/2 - alpha1)), also where the theory gives no numbers. */
@@ -654,11 +685,15 @@ static void json_limit(FILE *f, const settings *s, const outcome *o) {
     const tws_limit *l = &o->limit;
     size_t i;
     fprintf(f, ",\n  \"limit\": { \"outliers\": %.0f, \"orders\": [", limit_count(s, o));
-    for (i = 0; i < l->listed; i++)
+    for (i = 0; i < l->listed; i++) {
         fprintf(f, "%s\n    { \"k\": %d, \"exponent\": %.9g, \"leading_strength\": %.9g, \"sees_target_fresh\": %s, "
-                   "\"sees_target_reuse\": %s }",
+                   "\"sees_target_reuse\": %s",
                 i ? "," : "", l->order[i].k, l->order[i].exponent, l->order[i].leading_strength,
                 l->order[i].sees_target_fresh ? "true" : "false", l->order[i].sees_target_reuse ? "true" : "false");
+        json_bits(f, "directions_fresh", l->order[i].directions_fresh);
+        json_bits(f, "directions_reuse", l->order[i].directions_reuse);
+        fputs(" }", f);
+    }
     fputs(" ] },\n  \"warnings\": [", f);
     for (i = 0; i < o->warnings.count; i++) {
         fputs(i ? ", " : "", f);
@@ -673,7 +708,7 @@ static void json_cases(FILE *f, const settings *s, const outcome *o) {
     for (which = 0; which < (int)TWS_CASE_COUNT; which++) {
         const tws_prediction *p = prediction_of(o, which);
         fprintf(f, "%s\n    { \"name\": \"%s\",\n      \"predicted\": ", which ? "," : "", case_name[which]);
-        if (p != NULL) json_prediction(f, p);
+        if (p != NULL) json_prediction(f, s, p);
         else if (which == TWS_INITIAL) json_initial(f, s);
         else fputs("null", f);
         fputs(",\n      \"measured\": ", f);
@@ -689,9 +724,9 @@ static void json_steps(FILE *f, const settings *s, const outcome *o) {
     fputs(",\n  \"predicted\": [", f);
     if (o->predicted) {
         fputs("\n    ", f);
-        if (o->step1.step == 1) json_prediction(f, &o->step1); /* not there for data of the caller's own */
+        if (o->step1.step == 1) json_prediction(f, s, &o->step1); /* not there for data of the caller's own */
         if (o->step1.step == 1) fputs(",\n    ", f);
-        json_prediction(f, s->config.batches == TWS_FRESH ? &o->fresh : &o->reuse);
+        json_prediction(f, s, s->config.batches == TWS_FRESH ? &o->fresh : &o->reuse);
     }
     fputs(" ]", f);
     if (s->command == COMMAND_THEORY) return;
@@ -900,15 +935,52 @@ static void print_tables(const settings *s, const outcome *o) {
     }
 }
 
+/* "yes", of several directions "1 and 2", or "no". */
+static const char *seen_directions(unsigned bits, size_t p, char *text) {
+    size_t l, length = 0;
+    if (bits == 0) return "no";
+    if (p == 1) return "yes";
+    for (l = 0; l < p; l++)
+        if (bits >> l & 1u) length += (size_t)sprintf(text + length, "%s%lu", length ? " and " : "", (unsigned long)l + 1);
+    return text;
+}
+
 static void print_limit(const settings *s, const outcome *o) {
     const tws_limit *l = &o->limit;
+    char seen[2][64];
     size_t i;
     printf("\nin the limit of large N: 1 + floor(alpha2 / (1/2 - alpha1)) = %.0f learned directions\n", limit_count(s, o));
     for (i = 0; i < l->listed && i < 4; i++)
         printf("  order %d grows like N^%-6.3g strength %-10.4g sees the target on a fresh batch: %s, reused: %s\n",
                l->order[i].k, l->order[i].exponent, l->order[i].leading_strength,
-               l->order[i].sees_target_fresh ? "yes" : "no", l->order[i].sees_target_reuse ? "yes" : "no");
+               seen_directions(l->order[i].directions_fresh, s->config.target.directions, seen[0]),
+               seen_directions(l->order[i].directions_reuse, s->config.target.directions, seen[1]));
     for (i = 0; i < o->warnings.count; i++) printf("note: %s\n", o->warnings.text[i]);
+}
+
+/* Of several directions: how much of each lies in the span of the outliers, and the principal cosines. */
+static void print_directions(const settings *s, const outcome *o) {
+    const size_t p = s->config.target.directions;
+    size_t k, l;
+    int which;
+    printf("\n%-29spart of each direction in the outliers' span%*sprincipal cosines (theory)\n", "", p > 5 ? 8 * (int)p - 38 : 2, "");
+    for (which = TWS_ONE_STEP; which < (int)TWS_CASE_COUNT; which++) {
+        const tws_spectrum *m = &o->measured.spectrum[which];
+        const tws_prediction *t = prediction_of(o, which);
+        if (!o->measured.measured[which]) continue;
+        printf("%-29s", case_title[which]);
+        for (l = 0; l < p; l++) {
+            double square = 0.0;
+            for (k = 0; k < m->outliers && k < TWS_MAX_OVERLAPS; k++) square += m->overlaps[k][l] * m->overlaps[k][l];
+            printf("%.3f   ", sqrt(square));
+        }
+        printf("%*s", p > 5 ? 0 : 46 - 8 * (int)p, "");
+        for (l = 0; l < p; l++) {
+            printf("%.3f ", m->principal[l]);
+            if (t != NULL) printf("(%.3f)  ", t->principal[l]);
+        }
+        printf("\n");
+    }
 }
 
 static void print_verdict(const settings *s, const outcome *o) {
@@ -921,6 +993,7 @@ static void print_verdict(const settings *s, const outcome *o) {
                    case_title[which], (unsigned long)r->spectrum[which].outliers,
                    r->spectrum[which].outliers == 1 ? "" : "s", r->spectrum[which].captured,
                    sqrt((double)s->config.target.directions / s->inputs));
+    if (s->config.target.directions > 1) print_directions(s, o);
     printf("%.2f s on %u thread%s (%s): data %.2f, steps %.2f, spectra %.2f\n", r->seconds_total, r->threads,
            r->threads == 1 ? "" : "s", tws_kernel_name(r->kernel), r->seconds_data,
            r->seconds_step1 + r->seconds_step2, r->seconds_spectrum);
