@@ -800,9 +800,9 @@ TWS_API tws_status tws_measure(tws_context *context, const tws_real *weights, si
 
 /*
  * Counts again with a higher edge, updates edge, outliers, captured and principal; a lower edge
- * changes nothing but makes the counts consistent. The variances of the rows cannot show how unequally the
- * samples weigh in the noise of the steps, which pushes the edge a little further (by up to 0.1
- * where few samples carry most of the step); the edge of tws_predict contains that, too.
+ * changes nothing but makes the counts consistent. The variances of the rows cannot show how
+ * unequally the samples weigh in the noise of the steps, which pushes the edge a little further (by
+ * up to 0.1 where few samples carry most of the step); the edge of tws_predict contains that, too.
  */
 TWS_API void tws_count_outliers(tws_spectrum *spectrum, double edge);
 
@@ -1163,8 +1163,8 @@ typedef struct tws_result {
 /*
  * Makes the data of config->seed, takes the steps and measures the spectra of the wanted cases (a
  * set of bits 1 << tws_case; 0: W_0, W_1 and the W_2 of config->batches).
- * result: about 14 KB, written also on TWS_NOT_CONVERGED (some singular values have a residual above
- * tolerance: see spectrum[].residuals); undefined on other errors.
+ * result: about 14 KB, written also on TWS_NOT_CONVERGED (some singular values have a residual
+ * above tolerance: see spectrum[].residuals); undefined on other errors.
  * Errors: those of tws_check, TWS_BAD_ARGUMENT (result NULL, cases out of range, context->reduce
  * set: the whole network is held here), TWS_OUT_OF_MEMORY, TWS_NOT_FINITE, TWS_NOT_CONVERGED,
  * TWS_UNAVAILABLE. Memory: W, G, the batches, one block within context->memory_budget; W once
@@ -9610,8 +9610,8 @@ TWSI_FN void twsi_power_lengths(double *lengths) {
     for (k = 0; k < TWS_MAX_ORDERS; k++) lengths[k] = twsi_beyond(gram, TWS_MAX_ORDERS, k, 0);
 }
 
-/* Constants (may be NULL) and the directions each order sees, a bit each, in one batch mode. ReLU on a
-   reused batch leaves the constant of the spike along a |a| in the last place. */
+/* Constants (may be NULL) and the directions each order sees, a bit each, in one batch mode. ReLU
+   on a reused batch leaves the constant of the spike along a |a| in the last place. */
 TWSI_FN void twsi_leading_orders(twsi_leading *leading, twsi_team *team,
                                  const tws_theory_input *input, int reuse, double *constants,
                                  int *sees) {
