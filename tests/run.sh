@@ -2,7 +2,7 @@
 # The one test command:  sh tests/run.sh [-v] [-k PATTERN]
 #
 #   -k PATTERN   only the parts whose name matches the extended regular expression (test_gemm,
-#                test_gemm-double, compile, structure, narrow, readout, cli, mutants)
+#                test_gemm-double, compile, structure, narrow, readout, npy, cli, mutants)
 #   -v           all that the parts print, not only their failures
 #   CC           the C compiler, `cc` by default: all that the test programs need
 #   TWOSTEP_TEST_NO_SKIP=1   a part that cannot run here is a failure
@@ -161,13 +161,13 @@ numpy=python3
 for python in python3 /usr/bin/python3; do
     "$python" -c 'import numpy' 2>/dev/null && { numpy=$python; break; }
 done
-if [ -f "$tests/readout.py" ]; then
+for part in readout npy; do
     if has python3; then
-        script readout 300 "$numpy" "$tests/readout.py"
+        script $part 300 "$numpy" "$tests/$part.py"
     else
-        script readout 9 sh -c 'echo "skip: readout: no python3"; echo "0 passed, 0 failed"'
+        script $part 9 sh -c "echo 'skip: $part: no python3'; echo '0 passed, 0 failed'"
     fi
-fi
+done
 [ ! -f "$tests/cli.sh" ] || script cli 600 sh "$tests/cli.sh"
 [ ! -f "$tests/python.sh" ] || script python 600 sh "$tests/python.sh"
 [ ! -f "$tests/random_quality.sh" ] || script random_quality 900 sh "$tests/random_quality.sh"

@@ -1,0 +1,292 @@
+/* Ridge regression on the features against numbers of NumPy in double precision (stored: they come
+ * from the recipe in recipe()) and against each other; refusals, threads, kernels, lack of memory;
+ * overlaps with single directions and principal angles. readout.py compares more with NumPy. */
+#define TWOSTEP_IMPLEMENTATION
+#include "twostep.h"
+#include "check.h"
+#include "failing.h"
+
+static const double tolerance = sizeof(tws_real) == sizeof(float) ? 1e-7 : 1e-9;
+
+/* Numbers in [-1/2, 1/2) with 24 bits, the same in float and double. */
+static void recipe(tws_real *features, size_t count, tws_real *labels, size_t samples) {
+    uint32_t state = 12345;
+    size_t i;
+    for (i = 0; i < count + samples; i++) {
+        state = state * 1664525u + 1013904223u;
+        *(i < count ? features + i : labels + (i - count)) = (tws_real)((double)(state >> 8) / 16777216.0 - 0.5);
+    }
+}
+
+typedef struct known {
+    size_t n, N;
+    double lambda, first, last, fit, train, loo;
+} known;
+
+static const known numbers[] = {
+    {90, 37, 1e-3, -0.18134133924, 0.156288035705, -0.139388612489, 0.0443164356226, 0.133875995177},
+    {90, 37, 1e-1, -0.0718070754565, -0.000222071300428, -0.0496718280703, 0.0559335426259, 0.0809610010398},
+    {37, 90, 1e-3, -0.00906825053243, 0.00257808298517, -0.27469830964, 6.01558411554e-06, 0.0884268344228},
+    {37, 90, 1e-1, 0.0084233798831, 0.0411619278069, -0.161435393422, 0.012903255991, 0.0819444364665},
+};
+
+static void test_known(void) {
+    static tws_real features[90 * 90], labels[90];
+    size_t k;
+    for (k = 0; k < sizeof numbers / sizeof numbers[0]; k++) {
+        const known *w = numbers + k;
+        double a[90], both[2 * 90], output[90], lambdas[2], train[2], loo[2];
+        size_t iterations = 0;
+        lambdas[0] = w->lambda;
+        lambdas[1] = 1.0;
+        recipe(features, w->n * w->N, labels, w->n);
+        CHECK(tws_ridge(NULL, features, w->n, w->N, w->N, labels, w->lambda, a, &iterations) == TWS_OK);
+        CHECK_NEAR(a[0], w->first, tolerance);
+        CHECK_NEAR(a[w->N - 1], w->last, tolerance);
+        CHECK(iterations >= 1 && iterations < 20);
+        CHECK(tws_ridge_path(NULL, features, w->n, w->N, w->N, labels, lambdas, 2, both, train, loo) == TWS_OK);
+        CHECK_NEAR(both[0], w->first, 1e-10);
+        CHECK_NEAR(both[w->N - 1], w->last, 1e-10);
+        CHECK_NEAR(train[0], w->train, 1e-10);
+        CHECK_NEAR(loo[0], w->loo, 1e-9);
+        CHECK(train[1] > train[0]);
+        CHECK(tws_readout_outputs(NULL, features, w->n, w->N, w->N, both, 1, output) == TWS_OK);
+        CHECK_NEAR(output[1], w->fit, 1e-10);
+    }
+}
+
+/* F as products, for tws_ridge_operator */
+typedef struct product {
+    const tws_real *features;
+    size_t n, N;
+    int calls, fail_at;
+} product;
+
+static tws_status multiply(void *user, int transposed, const double *x, double *y) {
+    product *p = (product *)user;
+    size_t i, j;
+    if (p->calls++ == p->fail_at) return TWS_UNAVAILABLE;
+    for (i = 0; i < (transposed ? p->N : p->n); i++) y[i] = 0.0;
+    for (i = 0; i < p->n; i++)
+        for (j = 0; j < p->N; j++) {
+            const double f = (double)p->features[i * p->N + j];
+            if (transposed) y[j] += f * x[i];
+            else y[i] += f * x[j];
+        }
+    return TWS_OK;
+}
+
+static void test_operator(void) {
+    static tws_real features[90 * 90], labels[90];
+    size_t k, i;
+    for (k = 0; k < 2; k++) {
+        const size_t n = k ? 37 : 90, N = k ? 90 : 37;
+        tws_context context = tws_default_context();
+        double y[90], a[90], want[90];
+        size_t iterations;
+        product p = {features, 0, 0, 0, -1};
+        p.n = n;
+        p.N = N;
+        recipe(features, n * N, labels, n);
+        for (i = 0; i < n; i++) y[i] = (double)labels[i];
+        CHECK(tws_ridge(NULL, features, n, N, N, labels, 1e-2, want, NULL) == TWS_OK);
+        CHECK(tws_ridge_operator(&context, multiply, &p, n, N, y, 1e-2, 1e-12, 500, a, &iterations) == TWS_OK);
+        for (i = 0; i < N; i++) CHECK_NEAR(a[i], want[i], 1e-7);
+        CHECK(iterations > 3 && iterations <= 200);
+        CHECK(tws_ridge_operator(&context, multiply, &p, n, N, y, 1e-6, 1e-12, 2, a, &iterations) == TWS_NOT_CONVERGED);
+        CHECK(strstr(context.message, "2 iterations") != NULL && iterations == 2);
+        p.calls = 0;
+        p.fail_at = 3;
+        CHECK(tws_ridge_operator(&context, multiply, &p, n, N, y, 1e-2, 1e-12, 500, a, NULL) == TWS_CALLBACK_FAILED);
+        CHECK(strstr(context.message, "apply") != NULL);
+        CHECK(tws_ridge_operator(&context, multiply, &p, n, N, y, 1e-2, 1.0, 500, a, NULL) == TWS_BAD_ARGUMENT);
+        CHECK(strstr(context.message, "tolerance is 1,") != NULL);
+    }
+}
+
+/* Many blocks and panels, every number of threads: the same bits. */
+static void test_threads(void) {
+    enum { SAMPLES = 400, WIDTH = 310, LAMBDAS = 3 };
+    static tws_real features[SAMPLES * WIDTH], labels[SAMPLES];
+    static double a[2][WIDTH], both[2][LAMBDAS * WIDTH], train[2][LAMBDAS], loo[2][LAMBDAS];
+    static const double lambdas[LAMBDAS] = {1e-4, 1e-2, 1.0};
+    int run, wide;
+    size_t c, i;
+    recipe(features, SAMPLES * WIDTH, labels, SAMPLES);
+    for (wide = 0; wide < 2; wide++) { /* more samples than features, and fewer */
+        const size_t n = wide ? 200 : SAMPLES;
+        for (run = 0; run < 2; run++) {
+            tws_context context = tws_default_context();
+            context.threads = run ? 3 : 1;
+            CHECK(tws_ridge(&context, features, n, WIDTH, WIDTH, labels, 1e-2, a[run], NULL) == TWS_OK);
+            CHECK(tws_ridge_path(&context, features, n, WIDTH, WIDTH, labels, lambdas, LAMBDAS, both[run], train[run],
+                                 loo[run]) == TWS_OK);
+        }
+        CHECK(memcmp(a[0], a[1], sizeof a[0]) == 0);
+        CHECK(memcmp(both[0], both[1], sizeof both[0]) == 0);
+        CHECK(memcmp(train[0], train[1], sizeof train[0]) == 0 && memcmp(loo[0], loo[1], sizeof loo[0]) == 0);
+        for (i = 0; i < WIDTH; i++) CHECK_NEAR(a[0][i], both[0][WIDTH + i], 1e-7);
+    }
+    for (c = 1; c < LAMBDAS; c++) CHECK(train[0][c] > train[0][c - 1]);
+}
+
+/* The closed form against leaving each sample out, n lambda kept. */
+static void test_leave_one_out(void) {
+    enum { N = 50 };
+    static tws_real features[60 * N], labels[60], fewer[60 * N], rest[60];
+    const double lambda = 0.02;
+    size_t n, j;
+    for (n = 40; n <= 60; n += 20) { /* fewer samples than features, and more */
+        double a[N], output, loo, sum = 0.0;
+        recipe(features, n * N, labels, n);
+        for (j = 0; j < n; j++) {
+            memcpy(fewer, features, j * N * sizeof(tws_real));
+            memcpy(fewer + j * N, features + (j + 1) * N, (n - 1 - j) * N * sizeof(tws_real));
+            memcpy(rest, labels, j * sizeof(tws_real));
+            memcpy(rest + j, labels + j + 1, (n - 1 - j) * sizeof(tws_real));
+            CHECK(tws_ridge(NULL, fewer, n - 1, N, N, rest, lambda * (double)n / (double)(n - 1), a, NULL) == TWS_OK);
+            CHECK(tws_readout_outputs(NULL, features + j * N, 1, N, N, a, 1, &output) == TWS_OK);
+            sum += (output - (double)labels[j]) * (output - (double)labels[j]);
+        }
+        CHECK(tws_ridge_path(NULL, features, n, N, N, labels, &lambda, 1, NULL, NULL, &loo) == TWS_OK);
+        CHECK_NEAR(sum / (double)n, loo, 1e-7);
+    }
+}
+
+static void test_refusals(void) {
+    tws_real features[12] = {1, 2, 3, 1, 2, 3, 2, 4, 6, 1, 1, 1}, labels[4] = {1, 2, 3, 4};
+    double a[6], train[2], loo[2], lambdas[2] = {1.0, 0.0};
+    tws_context context = tws_default_context();
+    CHECK(tws_ridge(&context, features, 4, 3, 3, labels, 0.0, a, NULL) == TWS_BAD_ARGUMENT);
+    CHECK(strstr(context.message, "not positive definite") != NULL && strstr(context.message, "lambda = 0") != NULL);
+    CHECK(tws_ridge_path(&context, features, 4, 3, 3, labels, lambdas, 2, a, train, loo) == TWS_BAD_ARGUMENT);
+    CHECK(strstr(context.message, "not positive definite") != NULL && strstr(context.message, "lambda = 0") != NULL);
+    CHECK(tws_ridge_path(&context, features, 4, 3, 3, labels, lambdas, 1, a, train, loo) == TWS_OK);
+    CHECK(tws_ridge(&context, features, 4, 3, 2, labels, 1.0, a, NULL) == TWS_BAD_ARGUMENT);
+    CHECK(tws_ridge(&context, features, 0, 3, 3, labels, 1.0, a, NULL) == TWS_BAD_ARGUMENT);
+    CHECK(tws_ridge(&context, features, 4, 3, 3, labels, -1.0, a, NULL) == TWS_BAD_ARGUMENT);
+    CHECK(strstr(context.message, "lambda is -1") != NULL);
+    CHECK(tws_ridge(&context, features, 4, 3, 3, labels, NAN, a, NULL) == TWS_BAD_ARGUMENT);
+    CHECK(tws_ridge(&context, NULL, 4, 3, 3, labels, 1.0, a, NULL) == TWS_BAD_ARGUMENT);
+    CHECK(tws_ridge(&context, features, 4, 3, 3, NULL, 1.0, a, NULL) == TWS_BAD_ARGUMENT);
+    CHECK(tws_ridge(&context, features, 4, 3, 3, labels, 1.0, NULL, NULL) == TWS_BAD_ARGUMENT);
+    CHECK(tws_ridge_path(&context, features, 4, 3, 3, labels, lambdas, 0, a, train, loo) == TWS_BAD_ARGUMENT);
+    features[7] = (tws_real)NAN;
+    CHECK(tws_ridge(&context, features, 4, 3, 3, labels, 1.0, a, NULL) == TWS_NOT_FINITE);
+    CHECK(strstr(context.message, "row 2, column 1") != NULL);
+}
+
+/* Whatever allocation fails, the call says so and nothing is lost. */
+static void test_memory(void) {
+    static tws_real features[60 * 50], labels[60];
+    double a[2 * 60], train[2], loo[2], lambdas[2] = {0.1, 1.0}, kernel[100];
+    tws_activation activation;
+    tws_activation_named("relu", &activation);
+    int call;
+    long at;
+    recipe(features, 60 * 50, labels, 60);
+    for (call = 0; call < 3; call++)
+        for (at = 0; at < 100; at++) {
+            failing memory = {0, 0, 0};
+            tws_context context = tws_default_context();
+            tws_status status;
+            memory.fail_at = at;
+            context.allocator.allocate = failing_allocate;
+            context.allocator.release = failing_release;
+            context.allocator.user = &memory;
+            if (call == 0) status = tws_ridge(&context, features, 60, 50, 50, labels, 0.1, a, NULL);
+            else if (call == 1)
+                status = tws_ridge_path(&context, features, 40, 50, 50, labels, lambdas, 2, a, train, loo);
+            else status = tws_limit_kernel(&context, &activation, 50, features, 10, NULL, 0, kernel);
+            CHECK(memory.out == 0);
+            if (status == TWS_OK) break;
+            CHECK(status == TWS_OUT_OF_MEMORY && context.message[0] != '\0');
+        }
+    CHECK(at > 3 && at < 100);
+}
+
+/* ReLU: E relu(u) relu(v) = |x||x'|/(2 pi d) (sin t + (pi - t) cos t), the arc-cosine kernel. */
+static void test_kernel(void) {
+    enum { COUNT = 12, INPUTS = 40 };
+    static tws_real x[COUNT * INPUTS], unused[1];
+    static double kernel[COUNT * COUNT], across[COUNT * COUNT];
+    tws_activation activation;
+    size_t i, j, k;
+    tws_activation_named("relu", &activation);
+    recipe(x, COUNT * INPUTS, unused, 1);
+    for (i = 0; i < COUNT * INPUTS; i++) x[i] *= (tws_real)3.4;
+    CHECK(tws_limit_kernel(NULL, &activation, INPUTS, x, COUNT, NULL, 0, kernel) == TWS_OK);
+    CHECK(tws_limit_kernel(NULL, &activation, INPUTS, x, COUNT, x + INPUTS, COUNT - 1, across) == TWS_OK);
+    for (i = 0; i < COUNT; i++)
+        for (j = 0; j < COUNT; j++) {
+            double xx = 0.0, yy = 0.0, xy = 0.0, t;
+            for (k = 0; k < INPUTS; k++) {
+                xx += (double)x[i * INPUTS + k] * (double)x[i * INPUTS + k];
+                yy += (double)x[j * INPUTS + k] * (double)x[j * INPUTS + k];
+                xy += (double)x[i * INPUTS + k] * (double)x[j * INPUTS + k];
+            }
+            t = i == j ? 0.0 : acos(xy / sqrt(xx * yy));
+            CHECK_NEAR(kernel[i * COUNT + j], sqrt(xx * yy) / (2.0 * TWSI_PI * INPUTS) * (sin(t) + (TWSI_PI - t) * cos(t)), 2e-5);
+            if (j > 0 && j != i) CHECK_NEAR(across[i * (COUNT - 1) + j - 1], kernel[i * COUNT + j], 1e-6);
+        }
+}
+
+/* Overlaps with each direction: two planted spikes that hold known parts of two directions. */
+static void test_directions(void) {
+    enum { N = 90, D = 80 };
+    static tws_real weights[N * D], directions[2 * D];
+    static tws_spectrum s;
+    size_t i, j;
+    for (i = 0; i < N; i++)
+        for (j = 0; j < D; j++) {
+            /* u_1 = e_0, v_1 = 0.6 b_1 + 0.8 e_5; u_2 = e_1, v_2 = 0.8 b_2 + 0.6 e_6 */
+            double w = 0.0;
+            if (i == 0) w = 20.0 * (j == 0 ? 0.6 : j == 5 ? 0.8 : 0.0);
+            if (i == 1) w = 10.0 * (j == 1 ? 0.8 : j == 6 ? 0.6 : 0.0);
+            if (i >= 10 && j >= 10 && i == j) w = 0.1;
+            weights[i * D + j] = (tws_real)w;
+        }
+    directions[0] = directions[D + 1] = 1;
+    CHECK(tws_measure(NULL, weights, N, D, NULL, directions, 2, 3, 1, &s) == TWS_OK);
+    CHECK(s.outliers == 2 && s.directions == 2);
+    CHECK_NEAR(fabs(s.overlaps[0][0]), 0.6, 1e-6);
+    CHECK_NEAR(s.overlaps[0][1], 0.0, 1e-6);
+    CHECK_NEAR(s.overlaps[1][0], 0.0, 1e-6);
+    CHECK_NEAR(fabs(s.overlaps[1][1]), 0.8, 1e-6);
+    CHECK_NEAR(s.principal[0], 0.8, 1e-6);
+    CHECK_NEAR(s.principal[1], 0.6, 1e-6);
+    tws_count_outliers(&s, 15.0); /* one left: one angle */
+    CHECK(s.outliers == 1);
+    CHECK_NEAR(s.principal[0], 0.6, 1e-6);
+    CHECK_NEAR(s.principal[1], 0.0, 1e-6);
+    /* the staircase climbs: on a fresh batch too, order 0 sees u_1 and order 1 sees u_2 */
+    {
+        tws_config config = tws_default_config();
+        tws_theory_input input;
+        tws_prediction one, two;
+        tws_limit limit;
+        tws_target_named("staircase", &config.target);
+        input = tws_theory_from_config(&config);
+        input.neurons = input.inputs = input.samples = 4000;
+        CHECK(tws_limit_theory(NULL, &input, &limit) == TWS_OK);
+        CHECK(limit.order[0].directions_fresh == 1 && limit.order[0].directions_reuse == 1);
+        CHECK(limit.order[1].directions_fresh == 2 && limit.order[1].directions_reuse == 2);
+        CHECK(tws_predict(NULL, &input, &one, &two) == TWS_OK);
+        CHECK(one.outliers == 1);
+        CHECK_NEAR(fabs(one.overlaps[0][0]), one.alignments[0], 1e-6);
+        CHECK_NEAR(one.overlaps[0][1], 0.0, 1e-6);
+        CHECK_NEAR(one.principal[0], one.alignments[0], 1e-6);
+    }
+}
+
+int main(void) {
+    test_known();
+    test_operator();
+    test_threads();
+    test_leave_one_out();
+    test_refusals();
+    test_memory();
+    test_kernel();
+    test_directions();
+    return check_report();
+}
