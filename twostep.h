@@ -10563,6 +10563,7 @@ typedef struct twsi_factor {
     tws_real *a; /* size x size: lower triangle and diagonal blocks in use */
     size_t size;
     double *block, *inverse; /* of the diagonal block */
+    double least;            /* pivot so far */
     tws_real *small, *panel; /* the inverse; the panel below, size x block */
 } twsi_factor;
 
@@ -10589,6 +10590,7 @@ TWSI_FN int twsi_factor_block(twsi_factor *f, size_t width) {
     for (j = 0; j < width; j++) {
         const double pivot = u[j * width + j];
         if (!(pivot > 0.0 && pivot <= DBL_MAX)) return 0;
+        f->least = fmin(f->least, pivot);
         for (i = j; i < width; i++) u[j * width + i] /= sqrt(pivot);
         for (i = j + 1; i < width; i++)
             kernels->svd_add2(u + i * width + i, width - i, -u[j * width + i], u + j * width + i,
@@ -10612,6 +10614,7 @@ TWSI_FN int twsi_factor_block(twsi_factor *f, size_t width) {
 TWSI_FN int twsi_cholesky(twsi_factor *f) {
     const size_t m = f->size;
     size_t k, i, j;
+    f->least = HUGE_VAL;
     for (k = 0; k < m; k += TWSI_CHOLESKY_BLOCK) {
         const size_t width = twsi_min(TWSI_CHOLESKY_BLOCK, m - k), below = m - k - width;
         tws_real *corner = f->a + k * m + k;
@@ -10693,7 +10696,8 @@ TWSI_FN void twsi_ridge_precondition(void *data, const double *r, double *z) {
 }
 
 /* Factors the Gram matrix plus the shift, and if its rounded entries have no factor, plus more: at
-   first what rounding of the largest eigenvalue may take away. Returns 0 if that never helps. */
+   first what rounding of the largest eigenvalue may take away. Returns 0 if that never helps, or if
+   the true shift is too small to carry the matrix where rounding leaves it no pivot. */
 TWSI_FN int twsi_ridge_factor(twsi_ridge *ridge, size_t depth, size_t ld) {
     const double eps = sizeof(tws_real) == sizeof(float) ? FLT_EPSILON : DBL_EPSILON;
     twsi_factor *f = &ridge->factor;
@@ -10707,7 +10711,9 @@ TWSI_FN int twsi_ridge_factor(twsi_ridge *ridge, size_t depth, size_t ld) {
         if (!(trace >= 0.0 && trace <= DBL_MAX)) return 0;
         for (i = 0; i < m; i++)
             f->a[i * m + i] = (tws_real)((double)f->a[i * m + i] + ridge->shift + extra);
-        if (twsi_cholesky(f)) return 1;
+        if (twsi_cholesky(f))
+            return ridge->shift > 4.0 * DBL_EPSILON * trace ||
+                   (tries == 0 && f->least > 4.0 * eps * trace);
         extra = extra > 0.0 ? 8.0 * extra : eps * trace;
     }
     return 0;
