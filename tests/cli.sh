@@ -229,5 +229,44 @@ assert "measured" not in t and "seconds" not in t and len(t["predicted"]) == 2
 END
 fi
 
+# ---- risk ----
+
+risk='risk --neurons 60 --inputs 30 --samples 90 --target tanh --alpha1 0.45 --alpha2 0.45 --scale2 2 --noise 0.3
+    --test-samples 200 --ridge-samples 50,150 --lambda 1e-4:1:5 --seeds 2'
+refuse 2 "lambda is '1:0:3', it must be LO:HI:COUNT" risk --lambda 1:0:3
+refuse 2 "lambda is '0:1:3'" risk --lambda 0:1:3
+refuse 2 "lambda is '1e-3:1'" risk --lambda 1e-3:1
+refuse 2 "ridge-samples is '50,40', it must be one to 8 whole numbers" risk --ridge-samples 50,40
+refuse 2 "ridge-samples is '5,'" risk --ridge-samples 5,
+refuse 2 "alphas is '0:0.5:3'" risk --alphas 0:0.5:3
+refuse 2 "test-samples is '1'" risk --test-samples 1
+refuse 2 "batches does not apply to 'risk'" risk --batches fresh
+./twostep $risk --json risk1.json --svg risk.svg --threads 1 >risk.txt && ./twostep $risk --json risk3.json --threads 3 --quiet
+check $? "twostep risk"
+grep -v seconds risk1.json | sed 's/"threads": [0-9]*//' >risk1 && grep -v seconds risk3.json | sed 's/"threads": [0-9]*//' >risk3
+cmp -s risk1 risk3
+check $? "risk: other numbers for other threads"
+grep -q 'two steps, reused batch' risk.txt && grep -q 'noise floor' risk.txt && grep -q '</svg>' risk.svg
+check $? "risk: table and figure"
+if command -v python3 >/dev/null 2>&1; then
+    python3 - <<'END'
+import json
+r = json.load(open("risk1.json"))
+assert r["command"] == "risk" and r["config"]["neurons"] == 60 and "panels" not in r
+assert len(r["rows"]) == 2 * 4 * 5 and len(r["choices"]) == 2 * 4, (len(r["rows"]), len(r["choices"]))
+for row in r["rows"]:
+    assert row["steps"] in (0, 1, 2) and row["batches"] in ("fresh", "reuse") and row["samples"] in (50, 150)
+    assert 0 <= row["train"] < row["loo"] and row["test"] > 0.05
+b = r["baselines"]
+assert abs(b["noise"] - 0.09) < 1e-9 and b["noise"] < b["kernel"] < b["zero"] and b["linear"] < b["zero"]
+chosen = {(c["steps"], c["batches"], c["samples"]): c for c in r["choices"]}
+assert chosen[2, "fresh", 150]["test"] < chosen[0, "reuse", 150]["test"], chosen
+assert all(c["best_test"] <= c["test"] + 1e-12 and c["loo"] > 0.05 for c in r["choices"])
+# the loo error is an honest estimate of the test error
+assert all(0.6 < c["loo"] / c["test"] < 1.6 for c in r["choices"] if c["samples"] == 150)
+END
+    check $? "risk: JSON"
+fi
+
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
