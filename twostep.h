@@ -1732,6 +1732,10 @@ typedef struct twsi_kernels {
     void (*gemm_block)(size_t m, size_t n, size_t depth, tws_real alpha, const tws_real *a,
                        size_t a_size, const tws_real *b, size_t b_size, size_t b_step,
                        tws_real beta, tws_real *c, size_t ldc);
+    /* op(A) B without packing; NULL where the vectors have no masks */
+    void (*gemm_small)(int across, size_t m, size_t n, size_t k, tws_real alpha, const tws_real *a,
+                       size_t lda, const tws_real *b, size_t ldb, tws_real beta, tws_real *c,
+                       size_t ldc);
     void (*svd_real)(const tws_real *a, size_t ld, size_t rows, size_t n, const double *x,
                      size_t ldx, size_t count, double factor, double *p, size_t ldp, double *q,
                      size_t ldq);
@@ -2082,6 +2086,8 @@ TWSI_FN void twsi_curve_open(twsi_curve *curve, const tws_activation *activation
 #define TWSI_GEMM_PACK_GROUP 256
 /* Entries of a block of B that is read where it lies: packing pays only beyond the L2 cache. */
 #define TWSI_GEMM_IN_PLACE (128 * 1024 / sizeof(tws_real))
+/* Terms up to which A is not packed: so much that both operands lie in the first-level cache. */
+#define TWSI_GEMM_SMALL (64.0 * 64.0 * 64.0)
 /* Operations below which the calling thread works alone: waking the others takes as long. */
 #define TWSI_GEMM_ALONE 4e6
 
@@ -2994,6 +3000,27 @@ TWSI_GEMM_INLINE void TWSI_LANE(gemm_store_part)(tws_real *p, const twsi_v *v, s
     _mm512_mask_storeu_ps(p, TWSI_GEMM_MASK(count), *v);
 }
 #undef TWSI_GEMM_MASK
+#elif TWSI_PASS == TWSI_PASS_AVX2
+/* A mask is a window on as many ones as there are entries, and zeros behind them. */
+#ifdef TWOSTEP_DOUBLE
+static const int64_t TWSI_LANE(gemm_window)[8] = {-1, -1, -1, -1, 0, 0, 0, 0};
+#define TWSI_GEMM_MASKED(op) _mm256_##op##_pd
+#else
+static const int32_t TWSI_LANE(gemm_window)[16] = {-1, -1, -1, -1, -1, -1, -1, -1,
+                                                   0,  0,  0,  0,  0,  0,  0,  0};
+#define TWSI_GEMM_MASKED(op) _mm256_##op##_ps
+#endif
+#define TWSI_GEMM_MASK(count) \
+    _mm256_loadu_si256(       \
+        (const __m256i *)(const void *)(TWSI_LANE(gemm_window) + TWSI_LANES - (count)))
+TWSI_GEMM_INLINE void TWSI_LANE(gemm_load_part)(twsi_v *v, const tws_real *p, size_t count) {
+    *v = (twsi_v)TWSI_GEMM_MASKED(maskload)(p, TWSI_GEMM_MASK(count));
+}
+TWSI_GEMM_INLINE void TWSI_LANE(gemm_store_part)(tws_real *p, const twsi_v *v, size_t count) {
+    TWSI_GEMM_MASKED(maskstore)(p, TWSI_GEMM_MASK(count), *v);
+}
+#undef TWSI_GEMM_MASK
+#undef TWSI_GEMM_MASKED
 #else
 TWSI_GEMM_INLINE void TWSI_LANE(gemm_load_part)(twsi_v *v, const tws_real *p, size_t count) {
     tws_real part[TWSI_LANES];
@@ -3019,7 +3046,7 @@ TWSI_GEMM_INLINE void TWSI_LANE(gemm_put)(tws_real *panel, const twsi_v *v, size
     if (half == 0) {
         twsi_store(panel, *v);
     } else {
-        _mm256_storeu_ps(panel, _mm512_castps512_ps256(*v));
+        _mm256_storeu_ps(panel, _mm512_maskz_extractf32x8_ps((__mmask8)0xff, *v, 0));
         _mm256_storeu_ps(panel + half, _mm512_maskz_extractf32x8_ps((__mmask8)0xff, *v, 1));
     }
 }
@@ -3346,6 +3373,81 @@ TWSI_LANE_FN void TWSI_LANE(gemm_block)(size_t m, size_t n, size_t depth, tws_re
                                  factors, c + i * ldc + j, ldc);
         }
     }
+}
+#endif
+
+/* ---- small products ---- */
+
+/* Where loads and stores can be masked, a product that fits the first-level cache is formed without
+   packing. Each entry is the same sum in the same order as that of the tiles above. */
+#if TWSI_PASS == TWSI_PASS_AVX512 || TWSI_PASS == TWSI_PASS_AVX2
+#define TWSI_GEMM_HAS_SMALL 1
+
+/* A tile of A as it lies: entry (i, p) is row_step i + step p further. Rows that do not exist
+   repeat the last one. */
+TWSI_GEMM_INLINE void TWSI_LANE(gemm_small_sums)(size_t height, size_t width, size_t rows,
+                                                 size_t columns, size_t depth, tws_real alpha,
+                                                 const tws_real *a, size_t row_step, size_t step,
+                                                 const tws_real *b, size_t ldb, tws_real beta,
+                                                 tws_real *c, size_t ldc) {
+    twsi_v sum[TWSI_GEMM_ROWS][TWSI_GEMM_VECTORS], right[TWSI_GEMM_VECTORS];
+    const size_t last = columns - (width - 1) * TWSI_LANES; /* entries of the last vector */
+    size_t at[TWSI_GEMM_ROWS], i, v, p;
+    TWSI_GEMM_UNROLL
+    for (i = 0; i < height; i++) {
+        at[i] = twsi_min(i, rows - 1) * row_step;
+        TWSI_GEMM_UNROLL
+        for (v = 0; v < width; v++) sum[i][v] = twsi_set(0);
+    }
+    for (p = 0; p < depth; p++) {
+        TWSI_GEMM_UNROLL
+        for (v = 0; v + 1 < width; v++) right[v] = twsi_load(b + v * TWSI_LANES);
+        TWSI_LANE(gemm_load_part)(&right[width - 1], b + (width - 1) * TWSI_LANES, last);
+        TWSI_GEMM_UNROLL
+        for (i = 0; i < height; i++) {
+            const twsi_v left = twsi_set(a[at[i]]);
+            TWSI_GEMM_UNROLL
+            for (v = 0; v < width; v++) sum[i][v] = twsi_fma(left, right[v], sum[i][v]);
+        }
+        a += step;
+        b += ldb;
+    }
+    TWSI_GEMM_UNROLL
+    for (i = 0; i < height; i++) {
+        TWSI_GEMM_UNROLL
+        for (v = 0; v < width; v++)
+            if (i < rows)
+                TWSI_LANE(gemm_update)(c + i * ldc + v * TWSI_LANES, &sum[i][v], alpha, beta,
+                                       columns - v * TWSI_LANES);
+    }
+}
+
+/* C = alpha op(A) B + beta C for m, n, k of at least 1; across: op(A) is A. */
+TWSI_LANE_FN void TWSI_LANE(gemm_small)(int across, size_t m, size_t n, size_t k, tws_real alpha,
+                                        const tws_real *a, size_t lda, const tws_real *b,
+                                        size_t ldb, tws_real beta, tws_real *c, size_t ldc) {
+#define TWSI_GEMM_IF(height, width)                                                               \
+    if (rows <= (height) && columns <= (width)*TWSI_LANES) {                                      \
+        TWSI_LANE(gemm_small_sums)(height, width, rows, columns, k, alpha, a + i * row_step,      \
+                                   row_step, across ? 1 : lda, b + j, ldb, beta, c + i * ldc + j, \
+                                   ldc);                                                          \
+        continue;                                                                                 \
+    }
+    const size_t row_step = across ? lda : 1;
+    size_t i, j;
+    for (i = 0; i < m; i += TWSI_GEMM_ROWS) {
+        const size_t rows = twsi_min(m - i, TWSI_GEMM_ROWS);
+        for (j = 0; j < n; j += TWSI_GEMM_COLUMNS) {
+            const size_t columns = twsi_min(n - j, TWSI_GEMM_COLUMNS);
+            TWSI_GEMM_IF(TWSI_GEMM_ROWS / 2, 1)
+            TWSI_GEMM_IF(TWSI_GEMM_ROWS, 1)
+            TWSI_GEMM_IF(TWSI_GEMM_ROWS, 2)
+#if TWSI_GEMM_VECTORS > 2
+            TWSI_GEMM_IF(TWSI_GEMM_ROWS, TWSI_GEMM_VECTORS)
+#endif
+        }
+    }
+#undef TWSI_GEMM_IF
 }
 #endif
 
@@ -3713,6 +3815,11 @@ static const twsi_kernels TWSI_LANE(kernels) = {
     TWSI_LANES,
     TWSI_LANE(gemm_pack),
     TWSI_LANE(gemm_block),
+#ifdef TWSI_GEMM_HAS_SMALL
+    TWSI_LANE(gemm_small),
+#else
+    NULL,
+#endif
     TWSI_LANE(svd_real),
     TWSI_LANE(svd_double),
     TWSI_LANE(svd_rotate),
@@ -3721,6 +3828,7 @@ static const twsi_kernels TWSI_LANE(kernels) = {
     TWSI_LANE(scaled_copy),
     TWSI_LANE(all_finite),
 };
+#undef TWSI_GEMM_HAS_SMALL
 
 #undef twsi_v
 #undef twsi_vi
@@ -4610,6 +4718,39 @@ TWSI_FN tws_status twsi_gemm_check(tws_context *context, const char *name, const
     return TWS_OK;
 }
 
+/* Without packing all of k is one block: no deeper than the packed blocks, for the same sums. */
+TWSI_FN int twsi_gemm_is_small(const twsi_kernels *kernels, size_t m, size_t n, size_t k) {
+    return kernels->gemm_small != NULL && k <= kernels->gemm_depth &&
+           (double)m * (double)n * (double)k <= TWSI_GEMM_SMALL;
+}
+
+#define TWSI_GEMM_SCRATCH (6144 / sizeof(tws_real)) /* on the stack: 32 columns of 48 rows */
+
+/* A small product. A transposed B is packed, so that its columns become rows; A lies as it is. */
+TWSI_FN tws_status twsi_gemm_small(twsi_team *team, twsi_pool *pool, int across, int packed,
+                                   size_t m, size_t n, size_t k, tws_real alpha,
+                                   const tws_real *a, size_t lda, const tws_real *b, size_t ldb,
+                                   tws_real beta, tws_real *c, size_t ldc) {
+    const twsi_kernels *s = team->kernels;
+    const size_t size = twsi_gemm_panel(s->gemm_columns, k, s->gemm_pad);
+    const size_t entries = twsi_ceil_div(n, s->gemm_columns) * size;
+    tws_real scratch[TWSI_GEMM_SCRATCH], *panels = scratch;
+    size_t j;
+    if (!packed) {
+        s->gemm_small(across, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+        return TWS_OK;
+    }
+    if (entries > TWSI_GEMM_SCRATCH)
+        panels = (tws_real *)twsi_take(pool, entries, sizeof(tws_real));
+    if (panels == NULL)
+        return twsi_fail(team->context, pool->status, "no memory for the panels of a product");
+    s->gemm_pack(1, s->gemm_columns, n, k, b, ldb, panels, size);
+    for (j = 0; j < n; j += s->gemm_columns)
+        s->gemm_small(across, m, twsi_min(n - j, s->gemm_columns), k, alpha, a, lda,
+                      panels + j / s->gemm_columns * size, s->gemm_columns, beta, c + j, ldc);
+    return TWS_OK;
+}
+
 /* Workers that a product of m x n x k is worth: starting one takes as long as 16 million
    operations, and below that the caller's thread is faster. */
 TWSI_FN size_t twsi_gemm_workers(size_t m, size_t n, size_t k) {
@@ -4643,8 +4784,12 @@ TWS_API tws_status tws_gemm(tws_context *context, tws_transpose transpose_a,
     status = twsi_team_open(&team, context, terms ? twsi_gemm_workers(m, n, k) : 1);
     if (status == TWS_OK) {
         twsi_pool_open(&pool, context);
-        status = twsi_gemm(&team, &pool, transpose_a, transpose_b, m, n, terms ? k : 0, alpha, a,
-                           lda, b, ldb, beta, c, ldc);
+        if (terms && twsi_gemm_is_small(team.kernels, m, n, k))
+            status = twsi_gemm_small(&team, &pool, !ta, tb, m, n, k, alpha, a, lda, b, ldb, beta,
+                                     c, ldc);
+        else
+            status = twsi_gemm(&team, &pool, transpose_a, transpose_b, m, n, terms ? k : 0, alpha,
+                               a, lda, b, ldb, beta, c, ldc);
         twsi_pool_close(&pool);
     }
     twsi_team_close(&team);

@@ -29,6 +29,32 @@ typedef struct problem {
     int nan_c; /* beta == 0: C holds NaN before */
 } problem;
 
+/* Whether the packed product has the same bits; small ones are formed without packing. */
+static int same_when_packed(tws_context *context, const problem *q, const tws_real *a, size_t lda,
+                            const tws_real *b, size_t ldb, const tws_real *old, const tws_real *c,
+                            size_t ldc) {
+    tws_real *packed = (tws_real *)malloc((q->m * q->n + 1) * sizeof *packed);
+    twsi_team team;
+    twsi_pool pool;
+    size_t i, j;
+    int ok = packed != NULL && twsi_team_open(&team, context, 1) == TWS_OK;
+    if (!ok) return 0;
+    twsi_pool_open(&pool, context);
+    memcpy(packed, old, q->m * q->n * sizeof *packed);
+    if (twsi_gemm(&team, &pool, q->ta ? TWS_TRANSPOSE : TWS_NO_TRANSPOSE,
+                  q->tb ? TWS_TRANSPOSE : TWS_NO_TRANSPOSE, q->m, q->n, q->k, q->alpha, a, lda, b,
+                  ldb, q->beta, packed, q->n) != TWS_OK)
+        ok = 0;
+    for (i = 0; i < q->m; i++)
+        for (j = 0; j < q->n; j++)
+            if (memcmp(&packed[i * q->n + j], &c[i * ldc + j], sizeof *packed) != 0) ok = 0;
+    twsi_pool_close(&pool);
+    twsi_team_close(&team);
+    free(packed);
+    return ok;
+}
+
+
 /* Runs one product and checks each entry and each guard; 1 when all is right. */
 static int right(tws_context *context, const problem *q) {
     const size_t lda = (q->ta ? q->m : q->k) + q->pad, ldb = (q->tb ? q->k : q->n) + q->pad;
@@ -54,6 +80,7 @@ static int right(tws_context *context, const problem *q) {
                  q->tb ? TWS_TRANSPOSE : TWS_NO_TRANSPOSE, q->m, q->n, q->k, q->alpha, a, lda, b,
                  ldb, q->beta, c + border, ldc) != TWS_OK)
         ok = 0;
+    if (!same_when_packed(context, q, a, lda, b, ldb, old, c + border, ldc)) ok = 0;
     for (i = 0; i < q->m; i++) {
         for (j = 0; j < q->n; j++) {
             double sum = 0, size = 0, previous = (double)q->beta * (double)old[i * q->n + j], error;
@@ -367,10 +394,13 @@ static void failing_release(void *user, void *pointer) {
 /* Each allocation fails once; C is untouched then and nothing leaks. */
 static void test_out_of_memory(void) {
     tws_context context = tws_default_context();
-    tws_real a[6] = {1, 2, 3, 4, 5, 6}, c[4] = {9, 9, 9, 9};
+    enum { SIZE = 70 }; /* beyond what needs no memory */
+    static tws_real a[SIZE * SIZE], c[SIZE * SIZE];
+    size_t i, touched;
     failing f;
     int fail_at;
     tws_status status = TWS_OUT_OF_MEMORY;
+    for (i = 0; i < SIZE * SIZE; i++) a[i] = 1, c[i] = 9;
     context.allocator.allocate = failing_allocate;
     context.allocator.release = failing_release;
     context.allocator.user = &f;
@@ -378,15 +408,18 @@ static void test_out_of_memory(void) {
         f.left = fail_at;
         f.live = 0;
         status =
-            tws_gemm(&context, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, 2, 2, 3, 1, a, 3, a, 3, 0, c, 2);
+            tws_gemm(&context, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, SIZE, SIZE, SIZE, 1, a, SIZE, a,
+                     SIZE, 0, c, SIZE);
         CHECK(f.live == 0);
         if (status != TWS_OK) {
             CHECK(status == TWS_OUT_OF_MEMORY && strstr(context.message, "memory") != NULL);
-            CHECK(c[0] == 9 && c[1] == 9 && c[2] == 9 && c[3] == 9);
+            for (i = touched = 0; i < SIZE * SIZE; i++) touched += c[i] != 9;
+            CHECK(touched == 0);
         }
     }
     CHECK(fail_at >= 2 && status == TWS_OK);
-    CHECK(c[0] == 14 && c[1] == 32 && c[2] == 32 && c[3] == 77);
+    for (i = touched = 0; i < SIZE * SIZE; i++) touched += c[i] == SIZE;
+    CHECK(touched == SIZE * SIZE);
 }
 
 int main(void) {
