@@ -9387,15 +9387,15 @@ TWSI_FN void twsi_row_task(void *data, size_t index, size_t worker) {
     twsi_row_request *row = (twsi_row_request *)data;
     twsi_desk *desk = &row->desks[worker];
     twsi_theory *theory = desk->theory;
-    const twsi_theory own = *theory;
+    double *const first = theory->coordinate[0], *const second = theory->coordinate[1];
+    double *const excess = theory->excess;
     twsi_team alone;
     double t_high;
-    memset(&alone, 0, sizeof alone);
-    alone.workers = 1;
+    twsi_team_clear(&alone);
     *theory = *row->theory;
-    theory->coordinate[0] = own.coordinate[0];
-    theory->coordinate[1] = own.coordinate[1];
-    theory->excess = own.excess;
+    theory->coordinate[0] = first; /* its own memory stays */
+    theory->coordinate[1] = second;
+    theory->excess = excess;
     theory->input.alpha2 = row->alpha2[index];
     theory->eta2 = theory->input.scale2 * pow(theory->input.neurons, theory->input.alpha2);
     theory->eps2 = theory->eta2 / sqrt(theory->input.neurons);
