@@ -1742,6 +1742,11 @@ typedef struct twsi_kernels {
     void (*svd_double)(const double *a, size_t ld, size_t rows, size_t n, const double *x,
                        size_t ldx, size_t count, double factor, double *p, size_t ldp, double *q,
                        size_t ldq);
+    void (*svd_pass)(const tws_real *a, size_t ld, size_t rows, size_t n, const tws_real *x,
+                     size_t ldx, size_t count, tws_real factor, tws_real *q, size_t ldq);
+    void (*svd_sum)(tws_real *out, const tws_real *a, tws_real factor, const tws_real *b,
+                    size_t count);
+    void (*svd_gather)(double *y, size_t n, double f, const tws_real *x);
     void (*svd_rotate)(double *a, double *b, size_t n, double c, double s);
     void (*svd_add2)(double *y, size_t n, double f, const double *a, double g, const double *b);
     void (*axpy)(tws_real *sum, tws_real weight, const tws_real *x, size_t count);
@@ -2096,6 +2101,13 @@ TWSI_FN void twsi_curve_open(twsi_curve *curve, const tws_activation *activation
 #define TWSI_SVD_TILE 1024
 /* Numbers of one slab of rows, which stays in the second cache between M x and M^T (M x). */
 #define TWSI_SVD_SLAB 65536
+#define TWSI_SVD_ROWS 64
+#ifndef TWSI_SVD_COLUMNS
+#define TWSI_SVD_COLUMNS 2048
+#endif
+#ifndef TWSI_SVD_QUAD
+#define TWSI_SVD_QUAD 1
+#endif
 
 #define TWSI_PASS_PLAIN 1
 #define TWSI_PASS_SSE2 2
@@ -3751,6 +3763,16 @@ TWSI_LANE_FN void TWSI_LANE(svd_add2)(double *y, size_t n, double f, const doubl
     for (; i < n; i++) y[i] += f * a[i] + g * b[i];
 }
 
+/* y += f x */
+TWSI_LANE_FN void TWSI_LANE(svd_gather)(double *y, size_t n, double f, const tws_real *x) {
+    const twsi_vd vf = twsi_vd_set(f);
+    const size_t whole = n - n % TWSI_SVD_LANES;
+    size_t i;
+    for (i = 0; i < whole; i += TWSI_SVD_LANES)
+        twsi_vd_store(y + i, twsi_vd_fma(vf, twsi_vd_widen(x + i), twsi_vd_load(y + i)));
+    for (; i < n; i++) y[i] += f * (double)x[i];
+}
+
 #undef twsi_vd
 #undef twsi_vd_load
 #undef twsi_vd_store
@@ -3759,6 +3781,193 @@ TWSI_LANE_FN void TWSI_LANE(svd_add2)(double *y, size_t n, double f, const doubl
 #undef twsi_vd_fma
 #undef TWSI_SVD_LANES
 #undef TWSI_SVD_BYTES
+
+/* ---- singular values: q += M^T (M x) for a few vectors, in the precision of the matrix ---- */
+
+TWSI_LANE_INLINE double TWSI_LANE(svd_lanes)(twsi_v v) {
+#if TWSI_PASS == TWSI_PASS_AVX512 && defined(TWOSTEP_DOUBLE)
+    return _mm512_reduce_add_pd(v);
+#elif TWSI_PASS == TWSI_PASS_AVX512
+    return (double)_mm512_reduce_add_ps(v);
+#else
+    tws_real lane[TWSI_LANES];
+    size_t width, k;
+    twsi_store(lane, v);
+    for (width = TWSI_LANES / 2; width > 0; width /= 2)
+        for (k = 0; k < width; k++) lane[k] += lane[k + width];
+    return (double)lane[0];
+#endif
+}
+
+/* What is done for each of the four vectors that there are; vectors is a constant. */
+#if TWSI_PASS == TWSI_PASS_PLAIN
+#define TWSI_SVD_FETCH(p) (void)(p)
+#else
+#define TWSI_SVD_FETCH(p) __builtin_prefetch(p, 0, 2)
+#endif
+#define TWSI_SVD_EACH(DO)      \
+    DO(0)                      \
+    if (vectors > 1) { DO(1) } \
+    if (vectors > 2) { DO(2) DO(3) }
+
+/* sum[4 j + r] += row_r . x_j, for four rows. */
+TWSI_LANE_INLINE void TWSI_LANE(svd_dots)(const tws_real *const *row, size_t n, const tws_real *x,
+                                          size_t ldx, int vectors, double *sum) {
+    const tws_real *r0 = row[0], *r1 = row[1], *r2 = row[2], *r3 = row[3];
+    const size_t whole = n - n % TWSI_LANES;
+    size_t i;
+#define TWSI_SVD_ZERO(j) twsi_v s0##j = twsi_set(0), s1##j = s0##j, s2##j = s0##j, s3##j = s0##j;
+    TWSI_SVD_ZERO(0) TWSI_SVD_ZERO(1) TWSI_SVD_ZERO(2) TWSI_SVD_ZERO(3)
+    for (i = 0; i < whole; i += TWSI_LANES) {
+        const twsi_v m0 = twsi_load(r0 + i), m1 = twsi_load(r1 + i);
+        const twsi_v m2 = twsi_load(r2 + i), m3 = twsi_load(r3 + i);
+        twsi_v u;
+#define TWSI_SVD_DOT(j)             \
+    u = twsi_load(x + j * ldx + i); \
+    s0##j = twsi_fma(m0, u, s0##j); \
+    s1##j = twsi_fma(m1, u, s1##j); \
+    s2##j = twsi_fma(m2, u, s2##j); \
+    s3##j = twsi_fma(m3, u, s3##j);
+        TWSI_SVD_EACH(TWSI_SVD_DOT)
+    }
+#define TWSI_SVD_SUM(j)                           \
+    sum[4 * j] += TWSI_LANE(svd_lanes)(s0##j);     \
+    sum[4 * j + 1] += TWSI_LANE(svd_lanes)(s1##j); \
+    sum[4 * j + 2] += TWSI_LANE(svd_lanes)(s2##j); \
+    sum[4 * j + 3] += TWSI_LANE(svd_lanes)(s3##j);
+    TWSI_SVD_EACH(TWSI_SVD_SUM)
+    for (; i < n; i++) {
+        size_t j, r;
+        for (j = 0; j < (size_t)vectors; j++)
+            for (r = 0; r < 4; r++) sum[4 * j + r] += (double)(row[r][i] * x[j * ldx + i]);
+    }
+}
+
+/* q_j += sum over r of f[4 j + r] row_r, for four rows. */
+TWSI_LANE_INLINE void TWSI_LANE(svd_adds)(const tws_real *const *row, size_t n, const tws_real *f,
+                                          int vectors, tws_real *q, size_t ldq,
+                                          const tws_real *const *next) {
+    const tws_real *r0 = row[0], *r1 = row[1], *r2 = row[2], *r3 = row[3];
+    const tws_real *n0 = next[0], *n1 = next[1], *n2 = next[2], *n3 = next[3];
+    const size_t whole = n - n % TWSI_LANES;
+    size_t i;
+#define TWSI_SVD_SET(j)                                                             \
+    const twsi_v f0##j = twsi_set(f[4 * j]), f1##j = twsi_set(f[4 * j + 1]);        \
+    const twsi_v f2##j = twsi_set(f[4 * j + 2]), f3##j = twsi_set(f[4 * j + 3]);
+    TWSI_SVD_SET(0) TWSI_SVD_SET(1) TWSI_SVD_SET(2) TWSI_SVD_SET(3)
+    for (i = 0; i < whole; i += TWSI_LANES) {
+        const twsi_v m0 = twsi_load(r0 + i), m1 = twsi_load(r1 + i);
+        const twsi_v m2 = twsi_load(r2 + i), m3 = twsi_load(r3 + i);
+        twsi_v u;
+        TWSI_SVD_FETCH(n0 + i);
+        TWSI_SVD_FETCH(n1 + i);
+        TWSI_SVD_FETCH(n2 + i);
+        TWSI_SVD_FETCH(n3 + i);
+#define TWSI_SVD_ADD(j)             \
+    u = twsi_load(q + j * ldq + i); \
+    u = twsi_fma(m0, f0##j, u);     \
+    u = twsi_fma(m1, f1##j, u);     \
+    u = twsi_fma(m2, f2##j, u);     \
+    u = twsi_fma(m3, f3##j, u);     \
+    twsi_store(q + j * ldq + i, u);
+        TWSI_SVD_EACH(TWSI_SVD_ADD)
+    }
+    for (; i < n; i++) {
+        size_t j, r;
+        for (j = 0; j < (size_t)vectors; j++)
+            for (r = 0; r < 4; r++) q[j * ldq + i] += f[4 * j + r] * row[r][i];
+    }
+}
+
+/* out = a + factor b */
+TWSI_LANE_FN void TWSI_LANE(svd_sum)(tws_real *out, const tws_real *a, tws_real factor,
+                                     const tws_real *b, size_t count) {
+    const twsi_v f = twsi_set(factor);
+    const size_t whole = count - count % TWSI_LANES;
+    size_t i;
+    for (i = 0; i < whole; i += TWSI_LANES)
+        twsi_store(out + i, twsi_fma(f, twsi_load(b + i), twsi_load(a + i)));
+    for (; i < count; i++) out[i] = a[i] + factor * b[i];
+}
+
+/* One slab of rows, 1, 2 or 4 vectors. Rows go four by four; past the last row the last one stands
+   in, with weight zero. */
+TWSI_LANE_INLINE void TWSI_LANE(svd_square)(const tws_real *a, size_t ld, size_t rows, size_t n,
+                                            const tws_real *x, size_t ldx, int vectors,
+                                            tws_real factor, tws_real *q, size_t ldq,
+                                            size_t ahead) {
+    const tws_real *next[4];
+    double sum[16 * TWSI_SVD_ROWS / 4];
+    tws_real f[16];
+    const tws_real *row[4];
+    size_t tile, i, j, r;
+    for (i = 0; i < 4 * rows + 16 && i < 16 * TWSI_SVD_ROWS / 4; i++) sum[i] = 0.0;
+    for (tile = 0; tile < n; tile += TWSI_SVD_COLUMNS)
+        for (i = 0; i < rows; i += 4) {
+            for (r = 0; r < 4; r++) row[r] = a + twsi_min(i + r, rows - 1) * ld + tile;
+            TWSI_LANE(svd_dots)(row, twsi_min(TWSI_SVD_COLUMNS, n - tile), x + tile, ldx, vectors,
+                                sum + 4 * i);
+        }
+    for (tile = 0; tile < n; tile += TWSI_SVD_COLUMNS)
+        for (i = 0; i < rows; i += 4) {
+            for (r = 0; r < 4; r++) {
+                row[r] = a + twsi_min(i + r, rows - 1) * ld + tile;
+                next[r] = row[r] + ahead * ld;
+            }
+            for (j = 0; j < 4; j++)
+                for (r = 0; r < 4; r++)
+                    f[4 * j + r] =
+                        i + r < rows ? factor * (tws_real)sum[4 * i + 4 * j + r] : (tws_real)0;
+            TWSI_LANE(svd_adds)(row, twsi_min(TWSI_SVD_COLUMNS, n - tile), f, vectors, q + tile,
+                                ldq, next);
+        }
+}
+
+#define TWSI_SVD_INSTANCE(vectors)                                                               \
+    TWSI_LANE_FN void TWSI_LANE(svd_square##vectors)(const tws_real *a, size_t ld, size_t rows,  \
+                                                     size_t n, const tws_real *x, size_t ldx,    \
+                                                     tws_real factor, tws_real *q, size_t ldq, size_t ahead) { \
+        TWSI_LANE(svd_square)(a, ld, rows, n, x, ldx, vectors, factor, q, ldq, ahead);                  \
+    }
+TWSI_SVD_INSTANCE(1)
+TWSI_SVD_INSTANCE(2)
+TWSI_SVD_INSTANCE(4)
+
+/* Any number of rows and vectors, slab by slab. */
+TWSI_LANE_FN void TWSI_LANE(svd_pass)(const tws_real *a, size_t ld, size_t rows, size_t n,
+                                      const tws_real *x, size_t ldx, size_t count, tws_real factor,
+                                      tws_real *q, size_t ldq) {
+    const size_t slab = twsi_max(4, twsi_min(TWSI_SVD_ROWS, TWSI_SVD_SLAB / n / 4 * 4));
+    size_t i, j;
+    for (i = 0; i < rows; i += slab) {
+        const size_t h = twsi_min(slab, rows - i);
+        const size_t ahead = i + 2 * slab <= rows ? slab : 0;
+        for (j = 0; j < count;) {
+            if (TWSI_SVD_QUAD && count - j >= 4) {
+                TWSI_LANE(svd_square4)(a + i * ld, ld, h, n, x + j * ldx, ldx, factor, q + j * ldq,
+                                       ldq, ahead);
+                j += 4;
+            } else if (count - j >= 2) {
+                TWSI_LANE(svd_square2)(a + i * ld, ld, h, n, x + j * ldx, ldx, factor, q + j * ldq,
+                                       ldq, ahead);
+                j += 2;
+            } else {
+                TWSI_LANE(svd_square1)(a + i * ld, ld, h, n, x + j * ldx, ldx, factor, q + j * ldq,
+                                       ldq, ahead);
+                j++;
+            }
+        }
+    }
+}
+
+#undef TWSI_SVD_EACH
+#undef TWSI_SVD_FETCH
+#undef TWSI_SVD_ZERO
+#undef TWSI_SVD_DOT
+#undef TWSI_SVD_SUM
+#undef TWSI_SVD_SET
+#undef TWSI_SVD_ADD
+#undef TWSI_SVD_INSTANCE
 
 /* ---- rows of a step ---- */
 
@@ -3822,6 +4031,9 @@ static const twsi_kernels TWSI_LANE(kernels) = {
 #endif
     TWSI_LANE(svd_real),
     TWSI_LANE(svd_double),
+    TWSI_LANE(svd_pass),
+    TWSI_LANE(svd_sum),
+    TWSI_LANE(svd_gather),
     TWSI_LANE(svd_rotate),
     TWSI_LANE(svd_add2),
     TWSI_LANE(axpy),
@@ -4823,20 +5035,29 @@ TWS_API tws_status tws_gemm(tws_context *context, tws_transpose transpose_a,
  */
 
 #define TWSI_SVD_GROUP 8     /* vectors that one reading of the matrix serves */
-#define TWSI_SVD_WIDTH 2     /* block width at the start: its arithmetic hides behind the reading */
+#define TWSI_SVD_WIDTH 4     /* block width at the start: its arithmetic hides behind the reading */
+#define TWSI_SVD_PAIR 2      /* ... for an operator, which hides nothing */
 #define TWSI_SVD_WIDEST 64   /* ... and at most, for values repeated up to 63 times */
 #define TWSI_SVD_CHUNKS 64   /* parts of a pass, at most */
-#define TWSI_SVD_PART 1048576 /* numbers per part: many beside the columns of its partial sum */
+#define TWSI_SVD_PART 128    /* rows per part: a partial sum costs little beside them, and */
+                             /* so many numbers add up to 2 roundings in single precision */
+#define TWSI_SVD_WHOLE 262144 /* numbers of a matrix too small to be divided */
+#define TWSI_SVD_FAST 1e-6   /* smallest tolerance that products in single precision can reach */
 #define TWSI_SVD_SEGMENT 1024 /* columns that one task sums over the parts */
 #define TWSI_SVD_MAX_FULL 4096
 
 typedef struct twsi_svd {
     tws_context *context;
-    twsi_team team;
-    twsi_pool pool;
+    twsi_team *team;
+    twsi_pool *pool;
     tws_svd_options options;
     const tws_real *matrix; /* NULL: apply */
     size_t ld;
+    const tws_real *other;  /* M = matrix + factor other, or NULL */
+    size_t other_ld;
+    tws_real factor;
+    tws_real *slabs;        /* rows of that sum: workers x slab_rows x columns */
+    size_t slab_rows;
     tws_operator apply;
     void *user;
     size_t rows, columns;
@@ -4846,14 +5067,17 @@ typedef struct twsi_svd {
 
     /* one product */
     size_t chunks, chunk_rows;
+    int fast;        /* products in the precision of the matrix; certified in double at the end */
     double *partial; /* chunks x GROUP x columns */
     double *product; /* GROUP x rows */
     const double *x;
     double *p, *q;
     size_t count;
+    tws_real *block; /* GROUP x columns: x in the precision of the matrix */
+    tws_real *sums;  /* partial in the precision of the matrix */
 
     /* basis */
-    size_t capacity, widest;
+    size_t capacity, widest, width;
     size_t done;       /* basis vectors that A has been applied to: the size of T */
     size_t size;       /* done and the pending block */
     size_t previous;   /* where the block before the pending one starts; 0 after a restart */
@@ -4875,6 +5099,12 @@ typedef struct twsi_svd {
     double *value, *error;     /* eigenvalues of T, residual norms in the scale of A */
     double *diagonal, *beside, *reflect; /* capacity each */
     size_t *order;
+
+    /* when to look at them */
+    size_t steps, check, since; /* steps taken; the next look; the last look */
+    double distance;            /* from convergence, at the last look */
+    int ended;
+    tws_status status;          /* of the last step */
 } twsi_svd;
 
 TWS_API tws_svd_options tws_default_svd_options(size_t top) {
@@ -5034,15 +5264,34 @@ TWSI_FN void twsi_order_decreasing(const double *key, size_t *order, size_t n) {
 
 /* ---- products with the matrix ---- */
 
+/* Rows [first, first + count) of M, formed in the slab of this worker when M is a sum. */
+TWSI_FN const tws_real *twsi_svd_slab(const twsi_svd *svd, size_t first, size_t count,
+                                      size_t worker, size_t *ld) {
+    const size_t n = svd->columns;
+    tws_real *slab = svd->slabs + worker * svd->slab_rows * n;
+    size_t i;
+    *ld = svd->ld;
+    if (svd->other == NULL) return svd->matrix + first * svd->ld;
+    for (i = 0; i < count; i++)
+        svd->team->kernels->svd_sum(slab + i * n, svd->matrix + (first + i) * svd->ld, svd->factor,
+                                    svd->other + (first + i) * svd->other_ld, n);
+    *ld = n;
+    return slab;
+}
+
+/* One part of a pass in double: p = unit M x, partial = M^T p. */
 TWSI_FN void twsi_svd_chunk(void *data, size_t index, size_t worker) {
     twsi_svd *svd = (twsi_svd *)data;
-    const size_t first = index * svd->chunk_rows, n = svd->columns;
+    const size_t n = svd->columns, end = twsi_min(svd->rows, (index + 1) * svd->chunk_rows);
     double *partial = svd->partial + index * TWSI_SVD_GROUP * n;
-    (void)worker;
+    size_t first, ld;
     memset(partial, 0, svd->count * n * sizeof *partial);
-    svd->team.kernels->svd_real(svd->matrix + first * svd->ld, svd->ld,
-                                twsi_min(svd->chunk_rows, svd->rows - first), n, svd->x, n,
-                                svd->count, svd->unit, svd->p + first, svd->rows, partial, n);
+    for (first = index * svd->chunk_rows; first < end; first += svd->slab_rows) {
+        const size_t count = twsi_min(svd->slab_rows, end - first);
+        const tws_real *rows = twsi_svd_slab(svd, first, count, worker, &ld);
+        svd->team->kernels->svd_real(rows, ld, count, n, svd->x, n, svd->count, svd->unit,
+                                     svd->p + first, svd->rows, partial, n);
+    }
 }
 
 TWSI_FN void twsi_svd_segment(void *data, size_t index, size_t worker) {
@@ -5055,7 +5304,7 @@ TWSI_FN void twsi_svd_segment(void *data, size_t index, size_t worker) {
         double *q = svd->q + j * n;
         for (i = first; i < end; i++) q[i] = 0.0;
         for (c = 0; c < svd->chunks; c++)
-            svd->team.kernels->svd_add2(q + first, end - first, 1.0,
+            svd->team->kernels->svd_add2(q + first, end - first, 1.0,
                                         svd->partial + (c * TWSI_SVD_GROUP + j) * n + first, 0.0,
                                         q + first);
     }
@@ -5110,11 +5359,11 @@ TWSI_FN tws_status twsi_svd_multiply(twsi_svd *svd, const double *x, size_t coun
         svd->products += svd->count;
         if (svd->apply != NULL) {
             if (status == TWS_OK) status = twsi_svd_apply(svd, svd->x, svd->p, svd->q);
-            if (j % TWSI_SVD_WIDTH != 0) svd->passes--;
+            if (j % TWSI_SVD_PAIR != 0) svd->passes--;
             continue;
         }
-        twsi_run(&svd->team, svd->chunks, twsi_svd_chunk, svd);
-        twsi_run(&svd->team, twsi_ceil_div(n, TWSI_SVD_SEGMENT), twsi_svd_segment, svd);
+        twsi_run(svd->team, svd->chunks, twsi_svd_chunk, svd);
+        twsi_run(svd->team, twsi_ceil_div(n, TWSI_SVD_SEGMENT), twsi_svd_segment, svd);
     }
     if (status != TWS_OK) /* the other processes must not wait for ever, nor go on */
         for (j = 0; j < count * n; j++) q[j] = HUGE_VAL;
@@ -5125,6 +5374,82 @@ TWSI_FN tws_status twsi_svd_multiply(twsi_svd *svd, const double *x, size_t coun
         return twsi_fail(svd->context, TWS_NOT_FINITE, "%s contains NaN or infinity",
                          svd->matrix != NULL ? "matrix" : "the output of apply");
     return TWS_OK;
+}
+
+/* Problems that go through the same passes: those of one call of tws_svd_pencil, or one alone. */
+typedef struct twsi_svd_round {
+    twsi_svd *svd; /* count of them, of one shape; count == 0 in those that need nothing */
+    size_t count, segments;
+} twsi_svd_round;
+
+/* One part of a pass in the precision of the matrix, for all problems while the rows are near. */
+TWSI_FN void twsi_svd_fast_chunk(void *data, size_t index, size_t worker) {
+    const twsi_svd_round *round = (const twsi_svd_round *)data;
+    const twsi_svd *one = round->svd;
+    const size_t n = one->columns, at = index * TWSI_SVD_GROUP * n;
+    const size_t end = twsi_min(one->rows, (index + 1) * one->chunk_rows);
+    size_t first, ld, j;
+    for (j = 0; j < round->count; j++)
+        memset(round->svd[j].sums + at, 0, round->svd[j].count * n * sizeof(tws_real));
+    for (first = index * one->chunk_rows; first < end; first += one->slab_rows)
+        for (j = 0; j < round->count; j++) {
+            const twsi_svd *svd = round->svd + j;
+            const size_t count = twsi_min(svd->slab_rows, end - first);
+            const tws_real *rows;
+            if (svd->count == 0) continue;
+            rows = twsi_svd_slab(svd, first, count, worker, &ld);
+            svd->team->kernels->svd_pass(rows, ld, count, n, svd->block, n, svd->count,
+                                         (tws_real)svd->unit, svd->sums + at, n);
+        }
+}
+
+/* Some columns of one problem: the sum over the parts, in double. */
+TWSI_FN void twsi_svd_fast_segment(void *data, size_t index, size_t worker) {
+    const twsi_svd_round *round = (const twsi_svd_round *)data;
+    const twsi_svd *svd = round->svd + index / round->segments;
+    const size_t n = svd->columns, first = index % round->segments * TWSI_SVD_SEGMENT;
+    const size_t width = twsi_min(n - first, TWSI_SVD_SEGMENT);
+    size_t c, j;
+    (void)worker;
+    for (j = 0; j < svd->count; j++) {
+        double *q = svd->q + j * n + first;
+        memset(q, 0, width * sizeof *q);
+        for (c = 0; c < svd->chunks; c++)
+            svd->team->kernels->svd_gather(q, width, svd->unit,
+                                           svd->sums + (c * TWSI_SVD_GROUP + j) * n + first);
+    }
+}
+
+/* work = M^T M (pending block), in the precision of the matrix, for all problems that go on. NaN
+   or infinity may be an overflow of that precision: TWS_NOT_FINITE without a message. */
+TWSI_FN tws_status twsi_svd_multiply_fast(twsi_svd_round *round) {
+    const size_t n = round->svd->columns;
+    tws_status status = TWS_OK;
+    size_t at, i, j, busy = 1;
+    for (at = 0; busy > 0; at += TWSI_SVD_GROUP) {
+        for (j = busy = 0; j < round->count; j++) {
+            twsi_svd *svd = round->svd + j;
+            const size_t width = svd->size - svd->done;
+            const double *x = svd->basis + (svd->done + at) * n;
+            svd->count = svd->ended || at >= width ? 0 : twsi_min(TWSI_SVD_GROUP, width - at);
+            svd->q = svd->work + at * n;
+            for (i = 0; i < svd->count * n; i++) svd->block[i] = (tws_real)x[i];
+            svd->passes += svd->count > 0;
+            svd->products += svd->count;
+            busy += svd->count;
+        }
+        if (busy == 0) break;
+        twsi_run(round->svd->team, round->svd->chunks, twsi_svd_fast_chunk, round);
+        twsi_run(round->svd->team, round->count * round->segments, twsi_svd_fast_segment, round);
+    }
+    for (j = 0; j < round->count && status == TWS_OK; j++) {
+        twsi_svd *svd = round->svd + j;
+        const size_t size = (svd->size - svd->done) * n;
+        if (svd->ended) continue;
+        status = twsi_svd_reduce(svd, svd->work, size);
+        svd->status = twsi_all_finite(svd->work, size) ? TWS_OK : TWS_NOT_FINITE;
+    }
+    return status;
 }
 
 /* ---- basis ---- */
@@ -5152,7 +5477,7 @@ TWSI_FN void twsi_svd_clean(twsi_svd *svd, size_t first, size_t end, double *w, 
     const size_t n = svd->columns;
     size_t i, j;
     if (end == first) return;
-    svd->team.kernels->svd_double(svd->basis + first * n, n, end - first, n, w, n, count, -1.0,
+    svd->team->kernels->svd_double(svd->basis + first * n, n, end - first, n, w, n, count, -1.0,
                                   svd->h, svd->capacity + svd->widest, w, n);
     for (j = 0; sum != NULL && j < count; j++)
         for (i = first; i < end; i++)
@@ -5166,16 +5491,16 @@ TWSI_FN void twsi_svd_fresh(twsi_svd *svd, size_t at) {
     int tries, good = 0;
     twsi_svd_fill(svd, v, n);
     for (tries = 0; tries < 20 && good < 2; tries++) {
-        norm = twsi_norm(svd->team.kernels, v, n);
+        norm = twsi_norm(svd->team->kernels, v, n);
         if (!(norm > 0.0)) {
             twsi_svd_fill(svd, v, n);
-            norm = twsi_norm(svd->team.kernels, v, n);
+            norm = twsi_norm(svd->team->kernels, v, n);
         }
         twsi_scale_by(v, n, 1.0 / norm);
         twsi_svd_clean(svd, 0, at, v, 1, NULL);
-        good = twsi_norm(svd->team.kernels, v, n) > 0.5 ? good + 1 : 0;
+        good = twsi_norm(svd->team->kernels, v, n) > 0.5 ? good + 1 : 0;
     }
-    twsi_scale_by(v, n, 1.0 / twsi_norm(svd->team.kernels, v, n));
+    twsi_scale_by(v, n, 1.0 / twsi_norm(svd->team->kernels, v, n));
 }
 
 /* Adds up to count random vectors to the pending block. */
@@ -5190,7 +5515,7 @@ TWSI_FN void twsi_svd_refill(twsi_svd *svd, size_t count) {
 /* W = Q B: the independent vectors of the block become the next pending block, at basis + done. */
 TWSI_FN void twsi_svd_next_block(twsi_svd *svd, const double *before) {
     const size_t n = svd->columns, width = svd->last;
-    const twsi_kernels *kernels = svd->team.kernels;
+    const twsi_kernels *kernels = svd->team->kernels;
     size_t i, j;
     memset(svd->b, 0, svd->widest * svd->widest * sizeof *svd->b);
     for (j = 0; j < width && svd->size < n; j++) {
@@ -5215,16 +5540,14 @@ TWSI_FN void twsi_svd_next_block(twsi_svd *svd, const double *before) {
     }
 }
 
-/* One pass: applies A to the pending block, extends T and makes the next block. */
-TWSI_FN tws_status twsi_svd_step(twsi_svd *svd) {
+/* Takes in work = A (pending block): extends T and makes the next block. */
+TWSI_FN void twsi_svd_absorb(twsi_svd *svd) {
     const size_t n = svd->columns, start = svd->done, width = svd->size - start;
     const size_t capacity = svd->capacity;
     double before[TWSI_SVD_WIDEST];
     size_t i, j, rank;
-    tws_status status = twsi_svd_multiply(svd, svd->basis + start * n, width, NULL, svd->work);
-    if (status != TWS_OK) return status;
     for (j = 0; j < width; j++) {
-        before[j] = twsi_norm(svd->team.kernels, svd->work + j * n, n);
+        before[j] = twsi_norm(svd->team->kernels, svd->work + j * n, n);
         svd->norm = fmax(svd->norm, before[j]);
     }
     memset(svd->sum, 0, width * capacity * sizeof *svd->sum);
@@ -5246,14 +5569,13 @@ TWSI_FN tws_status twsi_svd_step(twsi_svd *svd) {
         svd->fresh = 0;
     }
     twsi_svd_refill(svd, width - rank);
-    return TWS_OK;
 }
 
 /* ---- Ritz pairs ---- */
 
 /* Eigenvalues of T with residuals; with vectors also the eigenvectors, sorted, in rows of small. */
 TWSI_FN tws_status twsi_svd_ritz(twsi_svd *svd, int vectors) {
-    const twsi_kernels *kernels = svd->team.kernels;
+    const twsi_kernels *kernels = svd->team->kernels;
     const size_t n = svd->done, kept = vectors ? n : svd->last, skip = vectors ? n - svd->last : 0;
     size_t i, j, k;
     for (i = 0; i < n; i++)
@@ -5264,9 +5586,7 @@ TWSI_FN tws_status twsi_svd_ritz(twsi_svd *svd, int vectors) {
     else
         twsi_last_rows(svd->small, svd->reflect, n, kept, svd->z, svd->h);
     if (!twsi_tridiagonal_values(kernels, svd->diagonal, svd->beside, n, svd->z, kept))
-        return twsi_fail(svd->context, TWS_NOT_CONVERGED,
-                         "the small eigenvalue problem of size %lu did not settle",
-                         (unsigned long)n);
+        return TWS_UNAVAILABLE; /* not seen yet: the QL iteration has not settled */
     twsi_order_decreasing(svd->diagonal, svd->order, n);
     for (i = 0; i < n; i++) {
         const double *y = svd->z + svd->order[i] * kept + skip;
@@ -5288,7 +5608,7 @@ TWSI_FN tws_status twsi_svd_ritz(twsi_svd *svd, int vectors) {
 TWSI_FN void twsi_svd_ritz_vectors(twsi_svd *svd, size_t count, double *out) {
     const size_t n = svd->columns;
     memset(out, 0, count * n * sizeof *out);
-    svd->team.kernels->svd_double(svd->basis, n, svd->done, n, NULL, 0, count, 1.0, svd->small,
+    svd->team->kernels->svd_double(svd->basis, n, svd->done, n, NULL, 0, count, 1.0, svd->small,
                                   svd->done, out, n);
 }
 
@@ -5373,7 +5693,7 @@ TWSI_FN twsi_svd_verdict twsi_svd_judge(twsi_svd *svd) {
     /* The directions count once they have been at work for a while and nothing unconverged
        reaches up to the group in question. */
     if (svd->directions == 0) { /* the first block, which the convergence itself has tried */
-        svd->directions = twsi_min(TWSI_SVD_WIDTH, svd->columns);
+        svd->directions = twsi_min(svd->width, svd->columns);
         svd->fresh -= svd->directions;
     }
     if (!twsi_svd_copies_missing(svd, wanted, &level)) return TWSI_SVD_STOP;
@@ -5399,50 +5719,101 @@ TWSI_FN double twsi_svd_distance(const twsi_svd *svd) {
     return worst;
 }
 
-/* Grows the space until the wanted values have converged. TWS_NOT_CONVERGED is not recorded here:
-   the caller still makes the outputs. */
-TWSI_FN tws_status twsi_svd_iterate(twsi_svd *svd) {
-    size_t check = 2, since = 0, steps = 0;
-    double distance = 0.0;
-    tws_status status;
-    twsi_svd_refill(svd, TWSI_SVD_WIDTH);
-    for (;;) {
-        const int spent = svd->passes + 1 >= svd->options.max_passes;
-        int full;
-        status = twsi_svd_step(svd);
-        if (status != TWS_OK) return status;
-        steps++;
-        full = svd->size > svd->capacity || svd->done == svd->columns;
-        if (spent || full ||
-            (steps >= check && svd->done >= twsi_min(svd->options.top, svd->columns))) {
-            double now, rate;
-            twsi_svd_verdict verdict;
-            status = twsi_svd_ritz(svd, 0);
-            if (status != TWS_OK) return status;
-            verdict = twsi_svd_judge(svd);
-            if (verdict == TWSI_SVD_STOP) return TWS_OK;
-            if (verdict == TWSI_SVD_WIDEN && !spent) {
-                const size_t width = svd->size - svd->done;
-                const size_t more = twsi_min(width, svd->widest - twsi_min(svd->widest, width));
-                if (more == 0 && svd->capacity < svd->columns) return TWS_NOT_CONVERGED;
-                twsi_svd_refill(svd, more);
-            }
-            /* the next look: most of the way to where the present rate of progress leads */
-            now = twsi_svd_distance(svd);
-            rate = since > 0 && distance > now ? (distance - now) / (double)(steps - since) : 0.0;
-            distance = now;
-            since = steps;
-            check = steps + twsi_max(1, steps / 8);
-            if (rate > 0.0)
-                check = steps + (size_t)fmin(fmax(1.0, 0.7 * now / rate), 1.0 + (double)steps / 2);
-        }
-        if (spent) return TWS_NOT_CONVERGED;
-        if (svd->size > svd->capacity) {
-            status = twsi_svd_restart(svd);
-            if (status != TWS_OK) return status;
-            since = 0;
-        }
+/* The next look: most of the way to where the present rate of progress leads. */
+TWSI_FN void twsi_svd_plan(twsi_svd *svd) {
+    const double now = twsi_svd_distance(svd), ahead = 1.0 + (double)svd->steps / 2;
+    double rate = 0.0;
+    if (svd->since > 0 && svd->distance > now)
+        rate = (svd->distance - now) / (double)(svd->steps - svd->since);
+    svd->distance = now;
+    svd->since = svd->steps;
+    svd->check = svd->steps + twsi_max(1, svd->steps / 8);
+    if (rate > 0.0) svd->check = svd->steps + (size_t)fmin(fmax(1.0, 0.7 * now / rate), ahead);
+}
+
+/* Looks at the Ritz pairs and decides whether to go on: sets ended, and status. */
+TWSI_FN tws_status twsi_svd_look(twsi_svd *svd, int spent) {
+    tws_status status = twsi_svd_ritz(svd, 0);
+    twsi_svd_verdict verdict;
+    if (status != TWS_OK) return status;
+    verdict = twsi_svd_judge(svd);
+    svd->ended = verdict == TWSI_SVD_STOP;
+    if (svd->ended) return TWS_OK;
+    if (verdict == TWSI_SVD_WIDEN && !spent) {
+        const size_t width = svd->size - svd->done;
+        const size_t more = twsi_min(width, svd->widest - twsi_min(svd->widest, width));
+        if (more == 0 && svd->capacity < svd->columns) return TWS_NOT_CONVERGED;
+        twsi_svd_refill(svd, more);
     }
+    twsi_svd_plan(svd);
+    return spent ? TWS_NOT_CONVERGED : TWS_OK;
+}
+
+/* After a product: everything up to the next one. Touches nothing but svd. */
+TWSI_FN void twsi_svd_advance(twsi_svd *svd) {
+    const int spent = svd->passes >= svd->options.max_passes;
+    int full;
+    twsi_svd_absorb(svd);
+    svd->steps++;
+    full = svd->size > svd->capacity || svd->done == svd->columns;
+    if (spent || full ||
+        (svd->steps >= svd->check && svd->done >= twsi_min(svd->options.top, svd->columns)))
+        svd->status = twsi_svd_look(svd, spent);
+    if (svd->status == TWS_OK && !svd->ended && svd->size > svd->capacity) {
+        svd->status = twsi_svd_restart(svd);
+        svd->since = 0;
+    }
+    if (svd->status != TWS_OK) svd->ended = 1;
+}
+
+TWSI_FN void twsi_svd_advance_one(void *data, size_t index, size_t worker) {
+    twsi_svd *svd = ((twsi_svd_round *)data)->svd + index;
+    (void)worker;
+    if (svd->ended) return;
+    if (svd->status == TWS_OK)
+        twsi_svd_advance(svd);
+    else
+        svd->ended = 1;
+}
+
+/* Starts a space from the pending block basis[0 .. size). */
+TWSI_FN void twsi_svd_begin(twsi_svd *svd, size_t size) {
+    svd->done = svd->previous = svd->last = svd->steps = svd->since = 0;
+    svd->check = 2;
+    svd->size = size;
+    svd->ended = 0;
+    svd->status = TWS_OK;
+    memset(svd->t, 0, svd->capacity * svd->capacity * sizeof *svd->t);
+    if (size < svd->width) twsi_svd_refill(svd, svd->width - size);
+}
+
+/* Grows the spaces until the wanted values of each have converged; every status says how. */
+TWSI_FN tws_status twsi_svd_iterate_fast(twsi_svd *svd, size_t count) {
+    twsi_svd_round round;
+    tws_status status = TWS_OK;
+    size_t j, active = 1;
+    round.svd = svd;
+    round.count = count;
+    round.segments = twsi_ceil_div(svd->columns, TWSI_SVD_SEGMENT);
+    while (status == TWS_OK && active > 0) {
+        status = twsi_svd_multiply_fast(&round);
+        if (status == TWS_OK) twsi_run(svd->team, count, twsi_svd_advance_one, &round);
+        for (j = active = 0; j < count; j++) active += !svd[j].ended;
+    }
+    return status;
+}
+
+/* The same for one, in double. TWS_NOT_CONVERGED is not recorded here: the caller still makes the
+   outputs. */
+TWSI_FN tws_status twsi_svd_iterate(twsi_svd *svd) {
+    while (!svd->ended) {
+        const size_t n = svd->columns;
+        const tws_status status = twsi_svd_multiply(svd, svd->basis + svd->done * n,
+                                                    svd->size - svd->done, NULL, svd->work);
+        if (status != TWS_OK) return status;
+        twsi_svd_advance(svd);
+    }
+    return TWS_OK;
 }
 
 /* ---- outputs ---- */
@@ -5451,7 +5822,7 @@ TWSI_FN tws_status twsi_svd_iterate(twsi_svd *svd) {
 TWSI_FN tws_status twsi_svd_left_dot(twsi_svd *svd, const double *u, const double *w, double *dot) {
     *dot = 0.0;
     if (svd->rows > 0)
-        svd->team.kernels->svd_double(u, svd->rows, 1, svd->rows, w, svd->rows, 1, 1.0, dot, 1,
+        svd->team->kernels->svd_double(u, svd->rows, 1, svd->rows, w, svd->rows, 1, 1.0, dot, 1,
                                       NULL, 0);
     return twsi_svd_reduce(svd, dot, 1);
 }
@@ -5463,10 +5834,10 @@ TWSI_FN tws_status twsi_svd_left_clean(twsi_svd *svd, const double *left, size_t
     tws_status status = TWS_OK;
     int round;
     for (round = 0; round < 2 && count > 0 && status == TWS_OK; round++) {
-        svd->team.kernels->svd_double(left, m, count, m, w, m, 1, 1.0, svd->error, count, NULL, 0);
+        svd->team->kernels->svd_double(left, m, count, m, w, m, 1, 1.0, svd->error, count, NULL, 0);
         if (m == 0) memset(svd->error, 0, count * sizeof *svd->error);
         status = twsi_svd_reduce(svd, svd->error, count);
-        svd->team.kernels->svd_double(left, m, count, m, NULL, 0, 1, -1.0, svd->error, count, w, m);
+        svd->team->kernels->svd_double(left, m, count, m, NULL, 0, 1, -1.0, svd->error, count, w, m);
     }
     if (status == TWS_OK) status = twsi_svd_left_dot(svd, w, w, norm);
     *norm = sqrt(*norm);
@@ -5506,6 +5877,7 @@ typedef struct twsi_svd_output {
     double *image; /* M v, top x rows, when left is turned into u */
     double *back;  /* M^T M v, then M^T u: top x columns */
     double *forth; /* |M v - s u|, top */
+    double *bound; /* of |M^T (u - M v / s)|, top */
 } twsi_svd_output;
 
 TWSI_FN void twsi_swap(double *a, double *b, size_t n) {
@@ -5532,12 +5904,13 @@ TWSI_FN void twsi_svd_sort(const twsi_svd *svd, const twsi_svd_output *out) {
     }
 }
 
-/* Values, vectors and measured residuals from the space. */
+/* Values, vectors and measured residuals from the space. M^T M v / s stands for M^T u where the
+   difference has a bound that hardly counts; it is added to the residual. */
 TWSI_FN tws_status twsi_svd_finish(twsi_svd *svd, const twsi_svd_output *out) {
     const size_t top = svd->options.top, n = svd->columns, m = svd->rows;
     const size_t known = twsi_min(top, svd->done);
     double largest = 0.0;
-    size_t i, k;
+    size_t i, k, first = top, end = 0;
     tws_status status = twsi_svd_ritz(svd, 1);
     if (status != TWS_OK) return status;
     largest = sqrt(svd->value[0]);
@@ -5551,23 +5924,31 @@ TWSI_FN tws_status twsi_svd_finish(twsi_svd *svd, const twsi_svd_output *out) {
     if (status != TWS_OK) return status;
     memcpy(out->image, out->left, top * m * sizeof *out->left);
     for (k = 0; k < top && status == TWS_OK; k++) {
-        double *u = out->left + k * m, *image = out->image + k * m, *back = out->back + k * n;
-        double miss = 0.0;
+        double *u = out->left + k * m, *image = out->image + k * m, miss = 0.0;
         int made;
         status = twsi_svd_left_vector(svd, out->left, k, largest, &out->values[k], &made);
         for (i = 0; i < m; i++) image[i] -= out->values[k] * u[i];
         if (status == TWS_OK) status = twsi_svd_left_dot(svd, image, image, &miss);
         out->forth[k] = sqrt(miss);
-        if (status != TWS_OK) return status;
-        if (made || out->values[k] < 1e-3 * largest || out->forth[k] > 1e-10 * largest)
-            status = twsi_svd_multiply(svd, NULL, 1, u, back);
-        else
-            twsi_scale_by(back, n, 1.0 / out->values[k]);
-        for (i = 0; i < n; i++)
-            back[i] -= out->values[k] * out->right[k * n + i];
-        out->residuals[k] = fmax(out->forth[k], twsi_norm(svd->team.kernels, back, n));
+        out->bound[k] = made || out->values[k] < 1e-3 * largest
+                            ? HUGE_VAL
+                            : out->forth[k] / out->values[k] * largest;
+        if (!(out->bound[k] > fmax(1e-10, 0.1 * svd->options.tolerance) * largest)) continue;
+        first = twsi_min(first, k);
+        end = k + 1;
     }
+    if (status == TWS_OK && first < end)
+        status = twsi_svd_multiply(svd, NULL, end - first, out->left + first * m,
+                                   out->back + first * n);
     if (status != TWS_OK) return status;
+    for (k = 0; k < top; k++) {
+        double *back = out->back + k * n, miss;
+        const int known_back = first <= k && k < end;
+        if (!known_back) twsi_scale_by(back, n, 1.0 / out->values[k]);
+        for (i = 0; i < n; i++) back[i] -= out->values[k] * out->right[k * n + i];
+        miss = twsi_norm(svd->team->kernels, back, n) + (known_back ? 0.0 : out->bound[k]);
+        out->residuals[k] = fmax(out->forth[k], miss);
+    }
     twsi_svd_sort(svd, out);
     for (k = top; k-- > 0;)
         out->residuals[k] = out->values[0] > 0.0 ? out->residuals[k] / out->values[0] : 0.0;
@@ -5658,13 +6039,16 @@ TWSI_FN tws_status twsi_svd_check_sizes(twsi_svd *svd) {
 /* Sizes of the basis and of the block, and all memory. */
 TWSI_FN tws_status twsi_svd_prepare(twsi_svd *svd, twsi_svd_output *out) {
     const size_t n = svd->columns, m = svd->rows, top = svd->options.top;
-    twsi_pool *pool = &svd->pool;
+    twsi_pool *pool = svd->pool;
     size_t entries, side, c;
+    svd->width = svd->matrix != NULL ? TWSI_SVD_WIDTH : TWSI_SVD_PAIR;
+    svd->fast = svd->matrix != NULL &&
+                (svd->options.tolerance >= TWSI_SVD_FAST || sizeof(tws_real) == sizeof(double));
     c = svd->options.max_basis != 0 ? svd->options.max_basis : top > n / 3 ? n : 3 * top + 320;
     svd->capacity = c = twsi_min(c, n);
     /* a basis of the whole space is never restarted, so it needs no room beside the wanted ones */
     svd->widest = twsi_min(TWSI_SVD_WIDEST, c == n ? n : (c - top) / 4);
-    svd->widest = twsi_max(TWSI_SVD_WIDTH, svd->widest);
+    svd->widest = twsi_max(svd->width, svd->widest);
     svd->restart = twsi_min(c, twsi_min(top + twsi_max(16, top / 2),
                                         twsi_max(top, c - twsi_min(c, 3 * svd->widest))));
     if (!twsi_multiply(m, svd->matrix != NULL ? svd->ld : n, &entries) ||
@@ -5672,12 +6056,12 @@ TWSI_FN tws_status twsi_svd_prepare(twsi_svd *svd, twsi_svd_output *out) {
         return twsi_fail(svd->context, TWS_TOO_LARGE,
                          "a matrix of %lu x %lu does not fit in memory", (unsigned long)m,
                          (unsigned long)n);
-    svd->chunks = twsi_min(TWSI_SVD_CHUNKS, twsi_ceil_div(m * n, TWSI_SVD_PART));
-    svd->chunk_rows = twsi_max(1, twsi_ceil_div(m, twsi_max(1, svd->chunks)));
-    svd->chunks = twsi_ceil_div(m, svd->chunk_rows);
-    if (svd->matrix != NULL)
+    if (svd->matrix != NULL) {
         svd->partial = (double *)twsi_take(pool, svd->chunks * TWSI_SVD_GROUP,
                                            n * sizeof(double));
+        svd->sums = (tws_real *)twsi_take(pool, svd->chunks * TWSI_SVD_GROUP, n * sizeof(tws_real));
+        svd->block = (tws_real *)twsi_take(pool, n, TWSI_SVD_GROUP * sizeof(tws_real));
+    }
     svd->product = (double *)twsi_take(pool, m, TWSI_SVD_GROUP * sizeof(double));
     svd->basis = (double *)twsi_take(pool, c + svd->widest, n * sizeof(double));
     svd->work = (double *)twsi_take(pool, svd->widest, n * sizeof(double));
@@ -5700,35 +6084,67 @@ TWSI_FN tws_status twsi_svd_prepare(twsi_svd *svd, twsi_svd_output *out) {
     out->image = (double *)twsi_take(pool, m, top * sizeof(double));
     out->back = (double *)twsi_take(pool, n, top * sizeof(double));
     out->forth = (double *)twsi_take(pool, top, sizeof(double));
+    out->bound = (double *)twsi_take(pool, top, sizeof(double));
     if (pool->status != TWS_OK)
         return twsi_fail(svd->context, pool->status,
                          "no memory for a basis of %lu vectors of %lu columns (options.max_basis)",
                          (unsigned long)c, (unsigned long)n);
-    memset(svd->t, 0, c * c * sizeof *svd->t);
     return TWS_OK;
 }
 
-/* Both public functions: matrix or apply, the other is NULL. */
-TWSI_FN tws_status twsi_svd_solve(twsi_svd *svd, twsi_svd_output *out, tws_svd_result *result) {
-    tws_status status, ended = TWS_OK;
+/* Parts of a pass, by the size of the matrix alone, and how many rows are formed at a time. */
+TWSI_FN void twsi_svd_divide(twsi_svd *svd) {
+    const size_t m = svd->rows, n = svd->columns;
+    svd->chunks = m < TWSI_SVD_WHOLE / n ? 1 : twsi_min(TWSI_SVD_CHUNKS, m / TWSI_SVD_PART + 1);
+    svd->chunk_rows = twsi_max(1, twsi_ceil_div(m, svd->chunks));
+    svd->chunks = twsi_ceil_div(m, svd->chunk_rows);
+    svd->slab_rows = svd->chunk_rows;
+    if (svd->other != NULL)
+        svd->slab_rows = twsi_max(4, twsi_min(TWSI_SVD_ROWS, TWSI_SVD_SLAB / 4 / n / 4 * 4));
+}
+
+/* Residuals that the fast products have not brought within the tolerance? */
+TWSI_FN int twsi_svd_missed(const twsi_svd *svd, const twsi_svd_output *out) {
+    const size_t wanted = twsi_svd_wanted(svd);
     size_t k;
-    status = twsi_svd_prepare(svd, out);
-    if (status == TWS_OK)
-        status = twsi_team_open(&svd->team, svd->context, twsi_max(1, svd->chunks));
-    status = twsi_agree(svd->context, status);
-    if (status == TWS_OK) status = twsi_svd_find_unit(svd);
-    if (status == TWS_OK) status = ended = twsi_svd_iterate(svd);
-    if (ended == TWS_NOT_CONVERGED) status = TWS_OK;
-    if (status == TWS_OK) status = twsi_svd_finish(svd, out);
-    twsi_team_close(&svd->team);
-    if (status != TWS_OK) return status;
+    for (k = 0; k < wanted; k++)
+        if (!(out->residuals[k] <= svd->options.tolerance)) return 1;
+    return 0;
+}
+
+/* Outputs from a space that fast products have made. Where they were too coarse (residuals are
+   measured in double) or out of range, goes on in double from what they found. */
+TWSI_FN tws_status twsi_svd_settle(twsi_svd *svd, const twsi_svd_output *out) {
+    const int coarse = sizeof(tws_real) < sizeof(double);
+    const size_t n = svd->columns, good = twsi_min(svd->options.top, svd->widest);
+    const int finite = svd->status != TWS_NOT_FINITE;
+    tws_status status = TWS_OK;
+    if (svd->fast && finite) {
+        status = twsi_svd_finish(svd, out);
+        if (status != TWS_OK || !coarse || svd->status != TWS_OK || !twsi_svd_missed(svd, out))
+            return status;
+        memcpy(svd->basis, out->right, good * n * sizeof *svd->basis);
+    }
+    if (svd->fast) {
+        svd->fast = 0;
+        if (!finite) svd->fresh = svd->directions = 0;
+        twsi_svd_begin(svd, finite ? good : 0);
+    }
+    status = twsi_svd_iterate(svd);
+    return status == TWS_OK ? twsi_svd_finish(svd, out) : status;
+}
+
+/* Counts, and the sentence of a failure to converge. */
+TWSI_FN tws_status twsi_svd_conclude(const twsi_svd *svd, const twsi_svd_output *out,
+                                     tws_svd_result *result) {
+    size_t k;
     for (k = 0; k < svd->options.top; k++)
         if (!(out->residuals[k] <= svd->options.tolerance)) break;
     result->wanted = twsi_svd_wanted(svd);
     result->converged = k;
     result->passes = svd->passes;
     result->products = svd->products;
-    if (ended == TWS_OK && k >= result->wanted) return TWS_OK;
+    if (svd->status == TWS_OK && k >= result->wanted) return TWS_OK;
     return twsi_fail(svd->context, TWS_NOT_CONVERGED,
                      "%lu of %lu wanted singular values converged to options.tolerance = %g in %lu "
                      "passes (options.max_passes = %lu)",
@@ -5737,30 +6153,77 @@ TWSI_FN tws_status twsi_svd_solve(twsi_svd *svd, twsi_svd_output *out, tws_svd_r
                      (unsigned long)svd->options.max_passes);
 }
 
+/* Solves count problems of one shape, prepared alike but for what their matrix is. */
+TWSI_FN tws_status twsi_svd_solve(twsi_svd *svd, twsi_svd_output *out, size_t count,
+                                  tws_svd_result *results) {
+    tws_context *context = svd->context;
+    tws_status status = TWS_OK, worst = TWS_OK;
+    twsi_team team;
+    size_t j;
+    for (j = 0; j < count; j++) {
+        svd[j].team = &team;
+        twsi_svd_divide(svd + j);
+        if (status == TWS_OK) status = twsi_svd_prepare(svd + j, out + j);
+    }
+    memset(&team, 0, sizeof team);
+    if (status == TWS_OK) status = twsi_team_open(&team, context, svd->chunks);
+    if (status == TWS_OK && svd->other != NULL) {
+        svd->slabs = (tws_real *)twsi_take(svd->pool, team.workers * svd->slab_rows,
+                                           svd->columns * sizeof *svd->slabs);
+        if (svd->pool->status != TWS_OK)
+            status = twsi_fail(context, svd->pool->status, "no memory for rows of the sums");
+    }
+    status = twsi_agree(context, status);
+    for (j = 0; j < count && status == TWS_OK; j++) {
+        svd[j].slabs = svd->slabs;
+        status = twsi_svd_find_unit(svd + j);
+        twsi_svd_begin(svd + j, 0);
+    }
+    if (status == TWS_OK && svd->fast) status = twsi_svd_iterate_fast(svd, count);
+    for (j = 0; j < count && status == TWS_OK; j++) {
+        status = twsi_svd_settle(svd + j, out + j);
+        if (status == TWS_OK && twsi_svd_conclude(svd + j, out + j, results + j) != TWS_OK)
+            worst = TWS_NOT_CONVERGED;
+    }
+    twsi_team_close(&team);
+    if (status == TWS_UNAVAILABLE && team.kernels != NULL)
+        return twsi_fail(context, TWS_NOT_CONVERGED, "a small eigenvalue problem did not settle");
+    return status != TWS_OK ? status : worst;
+}
+
+/* What every problem starts from. */
+TWSI_FN void twsi_svd_open(twsi_svd *svd, tws_context *context, twsi_pool *pool,
+                           const tws_svd_options *options, size_t rows, size_t columns) {
+    const int shared = context != NULL && context->reduce != NULL;
+    memset(svd, 0, sizeof *svd);
+    svd->context = context;
+    svd->pool = pool;
+    svd->options = options != NULL
+                       ? *options
+                       : tws_default_svd_options(
+                             twsi_min(10, shared ? columns : twsi_min(rows, columns)));
+    svd->rows = rows;
+    svd->columns = columns;
+    svd->random = svd->options.seed;
+}
+
+/* Both public functions for one matrix: matrix or apply, the other is NULL. */
 TWSI_FN tws_status twsi_svd_start(tws_context *context, const tws_svd_options *options,
                                   const tws_real *matrix, size_t ld, tws_operator apply,
                                   void *user, size_t rows, size_t columns, double *values,
                                   double *left, double *right, double *residuals,
                                   tws_svd_result *result, tws_status status) {
-    const int shared = context != NULL && context->reduce != NULL;
+    twsi_pool pool;
     twsi_svd svd;
     twsi_svd_output out;
     tws_svd_result counts;
-    memset(&svd, 0, sizeof svd);
+    twsi_svd_open(&svd, context, &pool, options, rows, columns);
     memset(&out, 0, sizeof out);
     memset(&counts, 0, sizeof counts);
-    svd.context = context;
-    svd.options = options != NULL
-                      ? *options
-                      : tws_default_svd_options(
-                            twsi_min(10, shared ? columns : twsi_min(rows, columns)));
     svd.matrix = matrix;
     svd.ld = ld;
     svd.apply = apply;
     svd.user = user;
-    svd.rows = rows;
-    svd.columns = columns;
-    svd.random = svd.options.seed;
     out.values = values;
     out.left = left;
     out.right = right;
@@ -5769,9 +6232,9 @@ TWSI_FN tws_status twsi_svd_start(tws_context *context, const tws_svd_options *o
     status = twsi_agree(context, status);
     if (status == TWS_OK) status = twsi_svd_check_sizes(&svd);
     if (status == TWS_OK) {
-        twsi_pool_open(&svd.pool, context);
-        status = twsi_svd_solve(&svd, &out, &counts);
-        twsi_pool_close(&svd.pool);
+        twsi_pool_open(&pool, context);
+        status = twsi_svd_solve(&svd, &out, 1, &counts);
+        twsi_pool_close(&pool);
     }
     if (result != NULL) *result = counts;
     return status;
@@ -5840,38 +6303,46 @@ TWS_API tws_status tws_svd_pencil(tws_context *context, const tws_svd_options *o
                                   double *right, double *residuals, tws_svd_result *results) {
     tws_status status =
         twsi_pencil_check(context, a, lda, b, ldb, rows, columns, factors, count, stop_below);
-    tws_svd_options own = options != NULL
-                              ? *options
-                              : tws_default_svd_options(twsi_min(10, twsi_min(rows, columns)));
-    tws_status worst = TWS_OK;
-    tws_real *m = NULL;
+    tws_svd_result *counts = NULL;
+    twsi_svd_output *out = NULL;
+    twsi_svd *svd = NULL, first;
     twsi_pool pool;
-    size_t i, j, k;
+    size_t j;
+    int solved;
     twsi_pool_open(&pool, context);
+    twsi_svd_open(&first, context, &pool, options, rows, columns);
+    first.matrix = a;
+    first.ld = lda;
+    first.other = b;
+    first.other_ld = ldb;
+    if (status == TWS_OK) status = twsi_svd_check(&first, values);
     if (status == TWS_OK) {
-        m = (tws_real *)twsi_take(&pool, rows, columns * sizeof *m);
+        svd = (twsi_svd *)twsi_take(&pool, count, sizeof *svd);
+        out = (twsi_svd_output *)twsi_take(&pool, count, sizeof *out);
+        counts = (tws_svd_result *)twsi_take(&pool, count, sizeof *counts);
         if (pool.status != TWS_OK)
-            status = twsi_fail(context, pool.status, "no memory for a sum of the matrices");
+            status = twsi_fail(context, pool.status, "no memory for %lu problems (count)",
+                               (unsigned long)count);
     }
     status = twsi_agree(context, status);
-    for (j = 0; j < count && status == TWS_OK; j++) {
-        const tws_real factor = (tws_real)factors[j];
-        for (i = 0; i < rows; i++)
-            for (k = 0; k < columns; k++)
-                m[i * columns + k] = a[i * lda + k] + factor * b[i * ldb + k];
-        if (stop_below != NULL) own.stop_below = stop_below[j];
-        status = tws_svd(context, &own, m, rows, columns, columns, values + j * own.top,
-                         left != NULL ? left + j * own.top * rows : NULL,
-                         right != NULL ? right + j * own.top * columns : NULL,
-                         residuals != NULL ? residuals + j * own.top : NULL,
-                         results != NULL ? results + j : NULL);
-        if (status == TWS_NOT_CONVERGED) {
-            worst = status;
-            status = TWS_OK;
-        }
+    if (status == TWS_OK) status = twsi_svd_check_sizes(&first);
+    for (j = 0; status == TWS_OK && j < count; j++) {
+        const size_t at = j * first.options.top;
+        memset(out + j, 0, sizeof *out);
+        memset(counts + j, 0, sizeof *counts);
+        svd[j] = first;
+        svd[j].factor = (tws_real)factors[j];
+        if (stop_below != NULL) svd[j].options.stop_below = stop_below[j];
+        out[j].values = values + at;
+        if (left != NULL) out[j].left = left + at * rows;
+        if (right != NULL) out[j].right = right + at * columns;
+        if (residuals != NULL) out[j].residuals = residuals + at;
     }
+    solved = status == TWS_OK;
+    if (solved) status = twsi_svd_solve(svd, out, count, counts);
+    for (j = 0; solved && results != NULL && j < count; j++) results[j] = counts[j];
     twsi_pool_close(&pool);
-    return status != TWS_OK ? status : worst;
+    return status;
 }
 
 /* ---- all singular values ---- */
