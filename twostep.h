@@ -547,8 +547,8 @@ TWS_API tws_svd_options tws_default_svd_options(size_t top);
  *
  * Vectors are orthonormal to about 1e-12, for repeated and zero values too. A value that occurs
  * several times is found as often as it occurs. With stop_below > 0 the call ends once every value
- * above it has converged and the rest of the spectrum is bounded below it; the outputs hold best
- * estimates beyond result->wanted.
+ * above it has converged and the rest of the spectrum is bounded below it; beyond result->wanted
+ * the values are estimates, the vectors zero and the residuals 1.
  * Accuracy: products run in double, values are right to about 1e-8 s_1 at worst, the tolerance
  * holds for the residuals. Aliasing: the arrays must not overlap.
  * With context->reduce, matrix is this process's block of rows of a taller matrix (rows == 0 is
@@ -2101,13 +2101,10 @@ TWSI_FN void twsi_curve_open(twsi_curve *curve, const tws_activation *activation
 #define TWSI_SVD_TILE 1024
 /* Numbers of one slab of rows, which stays in the second cache between M x and M^T (M x). */
 #define TWSI_SVD_SLAB 65536
+/* ... and rows of it at most. */
 #define TWSI_SVD_ROWS 64
-#ifndef TWSI_SVD_COLUMNS
+/* Columns of one tile in the precision of the matrix: four vectors of 8 KiB. */
 #define TWSI_SVD_COLUMNS 2048
-#endif
-#ifndef TWSI_SVD_QUAD
-#define TWSI_SVD_QUAD 1
-#endif
 
 #define TWSI_PASS_PLAIN 1
 #define TWSI_PASS_SSE2 2
@@ -3485,6 +3482,9 @@ enum {
 
 /* ---- singular values: products of a few rows with a few vectors, all sums in double ---- */
 
+/* Four vectors against four rows make 16 sums: that needs 32 registers. */
+#define TWSI_SVD_QUAD (TWSI_PASS == TWSI_PASS_AVX512 || TWSI_PASS == TWSI_PASS_NEON)
+
 /* twsi_vd: a vector of doubles as wide as twsi_v; widen reads as many reals from memory. */
 #define twsi_vd TWSI_LANE(svd_vd)
 #define twsi_vd_widen TWSI_LANE(svd_widen)
@@ -3557,122 +3557,119 @@ TWSI_LANE_INLINE const void *TWSI_LANE(svd_row)(const void *a, size_t offset, in
                 : (const void *)((const double *)a + offset);
 }
 
-/* sum[r] += row_r . x and, with two, sum[4 + r] += row_r . z, for four rows. */
+/* What is done for each of the vectors, 1, 2 or 4 of them; vectors is a constant. */
+#define TWSI_SVD_EACH(DO)      \
+    DO(0)                      \
+    if (vectors > 1) { DO(1) } \
+    if (vectors > 2) { DO(2) DO(3) }
+
+/* sum[4 j + r] += row_r . x_j, for four rows. */
 TWSI_LANE_INLINE void TWSI_LANE(svd_dot)(const void *const *row, int real, size_t n,
-                                         const double *x, const double *z, int two, double *sum) {
-    twsi_vd a0 = twsi_vd_set(0.0), a1 = a0, a2 = a0, a3 = a0;
-    twsi_vd b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+                                         const double *x, size_t ldx, int vectors, double *sum) {
     const void *r0 = row[0], *r1 = row[1], *r2 = row[2], *r3 = row[3];
-    double lane[64];
+    double lane[16 * TWSI_SVD_LANES];
     const size_t whole = n - n % TWSI_SVD_LANES;
-    size_t i, r;
+    size_t i, k, r;
+#define TWSI_SVD_ZERO(j) twsi_vd s0##j = twsi_vd_set(0), s1##j = s0##j, s2##j = s0##j, s3##j = s0##j;
+    TWSI_SVD_ZERO(0) TWSI_SVD_ZERO(1) TWSI_SVD_ZERO(2) TWSI_SVD_ZERO(3)
     for (i = 0; i < whole; i += TWSI_SVD_LANES) {
         const twsi_vd m0 = TWSI_LANE(svd_get)(r0, i, real), m1 = TWSI_LANE(svd_get)(r1, i, real);
         const twsi_vd m2 = TWSI_LANE(svd_get)(r2, i, real), m3 = TWSI_LANE(svd_get)(r3, i, real);
-        const twsi_vd u = twsi_vd_load(x + i);
-        a0 = twsi_vd_fma(m0, u, a0);
-        a1 = twsi_vd_fma(m1, u, a1);
-        a2 = twsi_vd_fma(m2, u, a2);
-        a3 = twsi_vd_fma(m3, u, a3);
-        if (two) {
-            const twsi_vd w = twsi_vd_load(z + i);
-            b0 = twsi_vd_fma(m0, w, b0);
-            b1 = twsi_vd_fma(m1, w, b1);
-            b2 = twsi_vd_fma(m2, w, b2);
-            b3 = twsi_vd_fma(m3, w, b3);
-        }
+        twsi_vd u;
+#define TWSI_SVD_DOT(j)                \
+    u = twsi_vd_load(x + j * ldx + i); \
+    s0##j = twsi_vd_fma(m0, u, s0##j); \
+    s1##j = twsi_vd_fma(m1, u, s1##j); \
+    s2##j = twsi_vd_fma(m2, u, s2##j); \
+    s3##j = twsi_vd_fma(m3, u, s3##j);
+        TWSI_SVD_EACH(TWSI_SVD_DOT)
     }
-    twsi_vd_store(lane, a0);
-    twsi_vd_store(lane + TWSI_SVD_LANES, a1);
-    twsi_vd_store(lane + 2 * TWSI_SVD_LANES, a2);
-    twsi_vd_store(lane + 3 * TWSI_SVD_LANES, a3);
-    twsi_vd_store(lane + 4 * TWSI_SVD_LANES, b0);
-    twsi_vd_store(lane + 5 * TWSI_SVD_LANES, b1);
-    twsi_vd_store(lane + 6 * TWSI_SVD_LANES, b2);
-    twsi_vd_store(lane + 7 * TWSI_SVD_LANES, b3);
-    for (r = 0; r < (two ? 8u : 4u); r++) {
+#define TWSI_SVD_STORE(j)                                      \
+    twsi_vd_store(lane + 4 * j * TWSI_SVD_LANES, s0##j);       \
+    twsi_vd_store(lane + (4 * j + 1) * TWSI_SVD_LANES, s1##j); \
+    twsi_vd_store(lane + (4 * j + 2) * TWSI_SVD_LANES, s2##j); \
+    twsi_vd_store(lane + (4 * j + 3) * TWSI_SVD_LANES, s3##j);
+    TWSI_SVD_EACH(TWSI_SVD_STORE)
+    for (r = 0; r < 4 * (size_t)vectors; r++) {
         double total = 0.0;
-        size_t k;
         for (k = 0; k < TWSI_SVD_LANES; k++) total += lane[r * TWSI_SVD_LANES + k];
         sum[r] += total;
     }
     for (; i < n; i++)
-        for (r = 0; r < 4; r++) {
-            const double m = TWSI_LANE(svd_get1)(row[r], i, real);
-            sum[r] += m * x[i];
-            if (two) sum[4 + r] += m * z[i];
-        }
+        for (r = 0; r < 4 * (size_t)vectors; r++)
+            sum[r] += TWSI_LANE(svd_get1)(row[r % 4], i, real) * x[r / 4 * ldx + i];
 }
 
-/* y += sum of f[r] row_r and, with two, z += sum of f[4 + r] row_r, for four rows. */
+/* q_j += sum over r of f[4 j + r] row_r, for four rows. */
 TWSI_LANE_INLINE void TWSI_LANE(svd_add)(const void *const *row, int real, size_t n,
-                                         const double *f, double *y, double *z, int two) {
-    const twsi_vd f0 = twsi_vd_set(f[0]), f1 = twsi_vd_set(f[1]);
-    const twsi_vd f2 = twsi_vd_set(f[2]), f3 = twsi_vd_set(f[3]);
-    const twsi_vd g0 = twsi_vd_set(f[4]), g1 = twsi_vd_set(f[5]);
-    const twsi_vd g2 = twsi_vd_set(f[6]), g3 = twsi_vd_set(f[7]);
+                                         const double *f, double *q, size_t ldq, int vectors) {
     const void *r0 = row[0], *r1 = row[1], *r2 = row[2], *r3 = row[3];
     const size_t whole = n - n % TWSI_SVD_LANES;
     size_t i, r;
+#define TWSI_SVD_SET(j)                                                                   \
+    const twsi_vd f0##j = twsi_vd_set(f[4 * j]), f1##j = twsi_vd_set(f[4 * j + 1]);       \
+    const twsi_vd f2##j = twsi_vd_set(f[4 * j + 2]), f3##j = twsi_vd_set(f[4 * j + 3]);
+    TWSI_SVD_SET(0) TWSI_SVD_SET(1) TWSI_SVD_SET(2) TWSI_SVD_SET(3)
     for (i = 0; i < whole; i += TWSI_SVD_LANES) {
         const twsi_vd m0 = TWSI_LANE(svd_get)(r0, i, real), m1 = TWSI_LANE(svd_get)(r1, i, real);
         const twsi_vd m2 = TWSI_LANE(svd_get)(r2, i, real), m3 = TWSI_LANE(svd_get)(r3, i, real);
-        twsi_vd u = twsi_vd_load(y + i);
-        u = twsi_vd_fma(m0, f0, u);
-        u = twsi_vd_fma(m1, f1, u);
-        u = twsi_vd_fma(m2, f2, u);
-        u = twsi_vd_fma(m3, f3, u);
-        twsi_vd_store(y + i, u);
-        if (two) {
-            twsi_vd w = twsi_vd_load(z + i);
-            w = twsi_vd_fma(m0, g0, w);
-            w = twsi_vd_fma(m1, g1, w);
-            w = twsi_vd_fma(m2, g2, w);
-            w = twsi_vd_fma(m3, g3, w);
-            twsi_vd_store(z + i, w);
-        }
+        twsi_vd u;
+#define TWSI_SVD_ADD(j)                \
+    u = twsi_vd_load(q + j * ldq + i); \
+    u = twsi_vd_fma(m0, f0##j, u);     \
+    u = twsi_vd_fma(m1, f1##j, u);     \
+    u = twsi_vd_fma(m2, f2##j, u);     \
+    u = twsi_vd_fma(m3, f3##j, u);     \
+    twsi_vd_store(q + j * ldq + i, u);
+        TWSI_SVD_EACH(TWSI_SVD_ADD)
     }
     for (; i < n; i++)
-        for (r = 0; r < 4; r++) {
-            const double m = TWSI_LANE(svd_get1)(row[r], i, real);
-            y[i] += f[r] * m;
-            if (two) z[i] += f[4 + r] * m;
-        }
+        for (r = 0; r < 4 * (size_t)vectors; r++)
+            q[r / 4 * ldq + i] += f[r] * TWSI_LANE(svd_get1)(row[r % 4], i, real);
 }
 
 /* One function for each kind of matrix and number of vectors. */
 #define TWSI_SVD_INSTANCE(kind, real, vectors)                                                   \
     TWSI_LANE_FN void TWSI_LANE(svd_dot_##kind##vectors)(const void *const *row, size_t n,        \
-                                                         const double *x, const double *z,        \
+                                                         const double *x, size_t ldx,             \
                                                          double *sum) {                           \
-        TWSI_LANE(svd_dot)(row, real, n, x, z, vectors == 2, sum);                                \
+        TWSI_LANE(svd_dot)(row, real, n, x, ldx, vectors, sum);                                   \
     }                                                                                             \
     TWSI_LANE_FN void TWSI_LANE(svd_add_##kind##vectors)(const void *const *row, size_t n,        \
-                                                         const double *f, double *y, double *z) { \
-        TWSI_LANE(svd_add)(row, real, n, f, y, z, vectors == 2);                                  \
+                                                         const double *f, double *q, size_t ldq) { \
+        TWSI_LANE(svd_add)(row, real, n, f, q, ldq, vectors);                                     \
     }
 TWSI_SVD_INSTANCE(real, 1, 1)
 TWSI_SVD_INSTANCE(real, 1, 2)
+TWSI_SVD_INSTANCE(real, 1, 4)
 TWSI_SVD_INSTANCE(double, 0, 1)
 TWSI_SVD_INSTANCE(double, 0, 2)
+TWSI_SVD_INSTANCE(double, 0, 4)
 #undef TWSI_SVD_INSTANCE
+#undef TWSI_SVD_ZERO
+#undef TWSI_SVD_DOT
+#undef TWSI_SVD_STORE
+#undef TWSI_SVD_SET
+#undef TWSI_SVD_ADD
 
-/* One slab, one or two vectors: p = A x, unless x is NULL, then q += factor A^T p, unless q is
+/* One slab, 1, 2 or 4 vectors: p = A x, unless x is NULL, then q += factor A^T p, unless q is
    NULL; with reals p = factor A x, so that the matrix may be scaled. Rows go four by four; past
    the last row the last one stands in, with weight zero. */
-TWSI_LANE_FN void TWSI_LANE(svd_slab)(const void *a, int real, size_t ld, size_t rows,
-                                          size_t n, const double *x, size_t ldx, int two,
-                                          double factor, double *p, size_t ldp, double *q,
-                                          size_t ldq) {
-    const size_t vectors = two ? 2 : 1;
-    void (*const dot)(const void *const *, size_t, const double *, const double *, double *) =
-        real ? (two ? TWSI_LANE(svd_dot_real2) : TWSI_LANE(svd_dot_real1))
-             : (two ? TWSI_LANE(svd_dot_double2) : TWSI_LANE(svd_dot_double1));
-    void (*const add)(const void *const *, size_t, const double *, double *, double *) =
-        real ? (two ? TWSI_LANE(svd_add_real2) : TWSI_LANE(svd_add_real1))
-             : (two ? TWSI_LANE(svd_add_double2) : TWSI_LANE(svd_add_double1));
+TWSI_LANE_FN void TWSI_LANE(svd_slab)(const void *a, int real, size_t ld, size_t rows, size_t n,
+                                      const double *x, size_t ldx, size_t vectors, double factor,
+                                      double *p, size_t ldp, double *q, size_t ldq) {
+    void (*const dots[2][5])(const void *const *, size_t, const double *, size_t, double *) = {
+        {NULL, TWSI_LANE(svd_dot_double1), TWSI_LANE(svd_dot_double2), NULL,
+         TWSI_LANE(svd_dot_double4)},
+        {NULL, TWSI_LANE(svd_dot_real1), TWSI_LANE(svd_dot_real2), NULL,
+         TWSI_LANE(svd_dot_real4)}};
+    void (*const adds[2][5])(const void *const *, size_t, const double *, double *, size_t) = {
+        {NULL, TWSI_LANE(svd_add_double1), TWSI_LANE(svd_add_double2), NULL,
+         TWSI_LANE(svd_add_double4)},
+        {NULL, TWSI_LANE(svd_add_real1), TWSI_LANE(svd_add_real2), NULL,
+         TWSI_LANE(svd_add_real4)}};
     const void *row[4];
-    double sum[8];
+    double sum[16];
     size_t first, tile, i, j, r;
     if (x != NULL)
         for (i = 0; i < rows; i++)
@@ -3680,10 +3677,10 @@ TWSI_LANE_FN void TWSI_LANE(svd_slab)(const void *a, int real, size_t ld, size_t
     for (tile = 0; x != NULL && tile < n; tile += TWSI_SVD_TILE)
         for (i = 0; i < rows; i += 4) {
             const size_t live = twsi_min(4, rows - i);
-            for (r = 0; r < 8; r++) sum[r] = 0.0;
+            for (r = 0; r < 16; r++) sum[r] = 0.0;
             for (r = 0; r < 4; r++)
                 row[r] = TWSI_LANE(svd_row)(a, (i + twsi_min(r, live - 1)) * ld + tile, real);
-            dot(row, twsi_min(TWSI_SVD_TILE, n - tile), x + tile, x + (two ? ldx : 0) + tile, sum);
+            dots[real][vectors](row, twsi_min(TWSI_SVD_TILE, n - tile), x + tile, ldx, sum);
             for (r = 0; r < live; r++)
                 for (j = 0; j < vectors; j++) p[j * ldp + i + r] += sum[4 * j + r];
         }
@@ -3693,14 +3690,18 @@ TWSI_LANE_FN void TWSI_LANE(svd_slab)(const void *a, int real, size_t ld, size_t
     for (first = 0; q != NULL && first < n; first += TWSI_SVD_TILE)
         for (i = 0; i < rows; i += 4) {
             const size_t live = twsi_min(4, rows - i);
-            for (r = 0; r < 8; r++) sum[r] = 0.0;
+            for (r = 0; r < 16; r++) sum[r] = 0.0;
             for (r = 0; r < live; r++)
                 for (j = 0; j < vectors; j++) sum[4 * j + r] = factor * p[j * ldp + i + r];
             for (r = 0; r < 4; r++)
                 row[r] = TWSI_LANE(svd_row)(a, (i + twsi_min(r, live - 1)) * ld + first, real);
-            add(row, twsi_min(TWSI_SVD_TILE, n - first), sum, q + first,
-                q + (two ? ldq : 0) + first);
+            adds[real][vectors](row, twsi_min(TWSI_SVD_TILE, n - first), sum, q + first, ldq);
         }
+}
+
+/* How many of the remaining vectors go together: four need 32 registers. */
+TWSI_LANE_INLINE size_t TWSI_LANE(svd_together)(size_t count) {
+    return TWSI_SVD_QUAD && count >= 4 ? 4 : count >= 2 ? 2 : 1;
 }
 
 /* The same for any number of rows and vectors: vector j is x + j ldx, p + j ldp, q + j ldq. */
@@ -3713,12 +3714,10 @@ TWSI_LANE_FN void TWSI_LANE(svd_rows)(const void *a, int real, size_t ld, size_t
     for (i = 0; i < rows; i += slab) {
         const void *b = TWSI_LANE(svd_row)(a, i * ld, real);
         const size_t h = twsi_min(slab, rows - i);
-        for (j = 0; j + 2 <= count; j += 2)
-            TWSI_LANE(svd_slab)(b, real, ld, h, n, x != NULL ? x + j * ldx : NULL, ldx, 1, factor,
-                                p + j * ldp + i, ldp, q != NULL ? q + j * ldq : NULL, ldq);
-        if (j < count)
-            TWSI_LANE(svd_slab)(b, real, ld, h, n, x != NULL ? x + j * ldx : NULL, ldx, 0, factor,
-                                p + j * ldp + i, ldp, q != NULL ? q + j * ldq : NULL, ldq);
+        for (j = 0; j < count; j += TWSI_LANE(svd_together)(count - j))
+            TWSI_LANE(svd_slab)(b, real, ld, h, n, x != NULL ? x + j * ldx : NULL, ldx,
+                                TWSI_LANE(svd_together)(count - j), factor, p + j * ldp + i, ldp,
+                                q != NULL ? q + j * ldq : NULL, ldq);
     }
 }
 
@@ -3799,16 +3798,12 @@ TWSI_LANE_INLINE double TWSI_LANE(svd_lanes)(twsi_v v) {
 #endif
 }
 
-/* What is done for each of the four vectors that there are; vectors is a constant. */
+/* A word of the next rows, on its way to the second cache while these rows are at work. */
 #if TWSI_PASS == TWSI_PASS_PLAIN
 #define TWSI_SVD_FETCH(p) (void)(p)
 #else
 #define TWSI_SVD_FETCH(p) __builtin_prefetch(p, 0, 2)
 #endif
-#define TWSI_SVD_EACH(DO)      \
-    DO(0)                      \
-    if (vectors > 1) { DO(1) } \
-    if (vectors > 2) { DO(2) DO(3) }
 
 /* sum[4 j + r] += row_r . x_j, for four rows. */
 TWSI_LANE_INLINE void TWSI_LANE(svd_dots)(const tws_real *const *row, size_t n, const tws_real *x,
@@ -3891,17 +3886,16 @@ TWSI_LANE_FN void TWSI_LANE(svd_sum)(tws_real *out, const tws_real *a, tws_real 
 }
 
 /* One slab of rows, 1, 2 or 4 vectors. Rows go four by four; past the last row the last one stands
-   in, with weight zero. */
+   in, with weight zero. The slab that follows ahead rows later is fetched. */
 TWSI_LANE_INLINE void TWSI_LANE(svd_square)(const tws_real *a, size_t ld, size_t rows, size_t n,
                                             const tws_real *x, size_t ldx, int vectors,
                                             tws_real factor, tws_real *q, size_t ldq,
                                             size_t ahead) {
-    const tws_real *next[4];
-    double sum[16 * TWSI_SVD_ROWS / 4];
+    double sum[4 * (TWSI_SVD_ROWS + 4)];
     tws_real f[16];
-    const tws_real *row[4];
+    const tws_real *row[4], *next[4];
     size_t tile, i, j, r;
-    for (i = 0; i < 4 * rows + 16 && i < 16 * TWSI_SVD_ROWS / 4; i++) sum[i] = 0.0;
+    for (i = 0; i < 4 * (rows + 4); i++) sum[i] = 0.0;
     for (tile = 0; tile < n; tile += TWSI_SVD_COLUMNS)
         for (i = 0; i < rows; i += 4) {
             for (r = 0; r < 4; r++) row[r] = a + twsi_min(i + r, rows - 1) * ld + tile;
@@ -3914,20 +3908,19 @@ TWSI_LANE_INLINE void TWSI_LANE(svd_square)(const tws_real *a, size_t ld, size_t
                 row[r] = a + twsi_min(i + r, rows - 1) * ld + tile;
                 next[r] = row[r] + ahead * ld;
             }
-            for (j = 0; j < 4; j++)
-                for (r = 0; r < 4; r++)
-                    f[4 * j + r] =
-                        i + r < rows ? factor * (tws_real)sum[4 * i + 4 * j + r] : (tws_real)0;
+            for (j = 0; j < 16; j++)
+                f[j] = i + j % 4 < rows ? factor * (tws_real)sum[4 * i + j] : (tws_real)0;
             TWSI_LANE(svd_adds)(row, twsi_min(TWSI_SVD_COLUMNS, n - tile), f, vectors, q + tile,
                                 ldq, next);
         }
 }
 
-#define TWSI_SVD_INSTANCE(vectors)                                                               \
-    TWSI_LANE_FN void TWSI_LANE(svd_square##vectors)(const tws_real *a, size_t ld, size_t rows,  \
-                                                     size_t n, const tws_real *x, size_t ldx,    \
-                                                     tws_real factor, tws_real *q, size_t ldq, size_t ahead) { \
-        TWSI_LANE(svd_square)(a, ld, rows, n, x, ldx, vectors, factor, q, ldq, ahead);                  \
+#define TWSI_SVD_INSTANCE(vectors)                                                             \
+    TWSI_LANE_FN void TWSI_LANE(svd_square##vectors)(const tws_real *a, size_t ld, size_t rows, \
+                                                     size_t n, const tws_real *x, size_t ldx,   \
+                                                     tws_real factor, tws_real *q, size_t ldq,  \
+                                                     size_t ahead) {                            \
+        TWSI_LANE(svd_square)(a, ld, rows, n, x, ldx, vectors, factor, q, ldq, ahead);          \
     }
 TWSI_SVD_INSTANCE(1)
 TWSI_SVD_INSTANCE(2)
@@ -3938,30 +3931,22 @@ TWSI_LANE_FN void TWSI_LANE(svd_pass)(const tws_real *a, size_t ld, size_t rows,
                                       const tws_real *x, size_t ldx, size_t count, tws_real factor,
                                       tws_real *q, size_t ldq) {
     const size_t slab = twsi_max(4, twsi_min(TWSI_SVD_ROWS, TWSI_SVD_SLAB / n / 4 * 4));
-    size_t i, j;
+    size_t i, j, together;
     for (i = 0; i < rows; i += slab) {
-        const size_t h = twsi_min(slab, rows - i);
-        const size_t ahead = i + 2 * slab <= rows ? slab : 0;
-        for (j = 0; j < count;) {
-            if (TWSI_SVD_QUAD && count - j >= 4) {
-                TWSI_LANE(svd_square4)(a + i * ld, ld, h, n, x + j * ldx, ldx, factor, q + j * ldq,
-                                       ldq, ahead);
-                j += 4;
-            } else if (count - j >= 2) {
-                TWSI_LANE(svd_square2)(a + i * ld, ld, h, n, x + j * ldx, ldx, factor, q + j * ldq,
-                                       ldq, ahead);
-                j += 2;
-            } else {
-                TWSI_LANE(svd_square1)(a + i * ld, ld, h, n, x + j * ldx, ldx, factor, q + j * ldq,
-                                       ldq, ahead);
-                j++;
-            }
+        const size_t h = twsi_min(slab, rows - i), ahead = i + 2 * slab <= rows ? slab : 0;
+        for (j = 0; j < count; j += together) {
+            together = TWSI_LANE(svd_together)(count - j);
+            (together == 4   ? TWSI_LANE(svd_square4)
+             : together == 2 ? TWSI_LANE(svd_square2)
+                             : TWSI_LANE(svd_square1))(a + i * ld, ld, h, n, x + j * ldx, ldx,
+                                                       factor, q + j * ldq, ldq, ahead);
         }
     }
 }
 
 #undef TWSI_SVD_EACH
 #undef TWSI_SVD_FETCH
+#undef TWSI_SVD_QUAD
 #undef TWSI_SVD_ZERO
 #undef TWSI_SVD_DOT
 #undef TWSI_SVD_SUM
@@ -5093,6 +5078,7 @@ typedef struct twsi_svd {
     double *b;         /* widest x widest */
     double *spare;     /* restart x columns */
     size_t restart;    /* vectors kept at a restart */
+    size_t made;       /* triplets that the outputs hold */
 
     /* Ritz pairs, decreasing */
     double *small, *z;         /* capacity x capacity each */
@@ -5891,7 +5877,7 @@ TWSI_FN void twsi_swap(double *a, double *b, size_t n) {
 
 /* Cleaning may reorder values that differ by rounding: sorts the triplets. */
 TWSI_FN void twsi_svd_sort(const twsi_svd *svd, const twsi_svd_output *out) {
-    const size_t top = svd->options.top;
+    const size_t top = svd->made;
     size_t i, j, best;
     for (i = 0; i < top; i++) {
         for (best = i, j = i + 1; j < top; j++)
@@ -5904,16 +5890,31 @@ TWSI_FN void twsi_svd_sort(const twsi_svd *svd, const twsi_svd_output *out) {
     }
 }
 
+/* What the outputs hold beyond the triplets that are wanted; values by Rayleigh and Ritz. */
+TWSI_FN void twsi_svd_estimates(const twsi_svd *svd, const twsi_svd_output *out) {
+    const size_t top = svd->options.top;
+    size_t k;
+    for (k = svd->made; k < top; k++) {
+        out->values[k] = k < svd->done ? sqrt(svd->value[k]) / svd->unit : 0.0;
+        out->residuals[k] = 1.0;
+        memset(out->left + k * svd->rows, 0, svd->rows * sizeof *out->left);
+        memset(out->right + k * svd->columns, 0, svd->columns * sizeof *out->right);
+    }
+}
+
 /* Values, vectors and measured residuals from the space. M^T M v / s stands for M^T u where the
    difference has a bound that hardly counts; it is added to the residual. */
 TWSI_FN tws_status twsi_svd_finish(twsi_svd *svd, const twsi_svd_output *out) {
-    const size_t top = svd->options.top, n = svd->columns, m = svd->rows;
-    const size_t known = twsi_min(top, svd->done);
+    const size_t n = svd->columns, m = svd->rows;
     double largest = 0.0;
-    size_t i, k, first = top, end = 0;
+    size_t i, k, top, known, first, end = 0;
     tws_status status = twsi_svd_ritz(svd, 1);
     if (status != TWS_OK) return status;
     largest = sqrt(svd->value[0]);
+    svd->made = first = top = twsi_svd_wanted(svd);
+    known = twsi_min(top, svd->done);
+    twsi_svd_estimates(svd, out);
+    if (top == 0) return TWS_OK;
     twsi_svd_ritz_vectors(svd, known, out->right);
     for (k = known; k < top; k++) { /* a space cut short: random directions stand in */
         svd->size = twsi_max(svd->size, svd->done);
@@ -6116,19 +6117,21 @@ TWSI_FN int twsi_svd_missed(const twsi_svd *svd, const twsi_svd_output *out) {
    measured in double) or out of range, goes on in double from what they found. */
 TWSI_FN tws_status twsi_svd_settle(twsi_svd *svd, const twsi_svd_output *out) {
     const int coarse = sizeof(tws_real) < sizeof(double);
-    const size_t n = svd->columns, good = twsi_min(svd->options.top, svd->widest);
+    const size_t n = svd->columns;
+    size_t good = 0;
     const int finite = svd->status != TWS_NOT_FINITE;
     tws_status status = TWS_OK;
     if (svd->fast && finite) {
         status = twsi_svd_finish(svd, out);
         if (status != TWS_OK || !coarse || svd->status != TWS_OK || !twsi_svd_missed(svd, out))
             return status;
+        good = twsi_min(svd->made, svd->widest);
         memcpy(svd->basis, out->right, good * n * sizeof *svd->basis);
     }
     if (svd->fast) {
         svd->fast = 0;
         if (!finite) svd->fresh = svd->directions = 0;
-        twsi_svd_begin(svd, finite ? good : 0);
+        twsi_svd_begin(svd, good);
     }
     status = twsi_svd_iterate(svd);
     return status == TWS_OK ? twsi_svd_finish(svd, out) : status;
