@@ -549,18 +549,22 @@ TWS_API tws_svd_options tws_default_svd_options(size_t top);
  * several times is found as often as it occurs. With stop_below > 0 the call ends once every value
  * above it has converged and the rest of the spectrum is bounded below it; beyond result->wanted
  * the values are estimates, the vectors zero and the residuals 1.
- * Accuracy: products run in double, values are right to about 1e-8 s_1 at worst, the tolerance
- * holds for the residuals. Aliasing: the arrays must not overlap.
+ * Accuracy: with a tolerance of 1e-6 or more the space is built from products in tws_real. Values,
+ * left vectors and residuals always come from a last product in double; where that shows that the
+ * tolerance is missed, the call goes on in double. Values are right to about 1e-8 s_1 at worst, the
+ * tolerance holds for the residuals. Aliasing: the arrays must not overlap.
  * With context->reduce, matrix is this process's block of rows of a taller matrix (rows == 0 is
  * then allowed), left holds the local entries of u_k, everything else is the same in every
  * process; one reduction of 2 columns numbers per pass. A left vector of a zero value may then be
  * zero, where blocks of identical shape leave no way to tell the processes apart.
- * Memory: about 8 columns (max_basis + 40) bytes, and 24 max_basis^2, and 8 top rows.
+ * Memory: about 8 columns (max_basis + 40) bytes, and 24 max_basis^2, and 16 top rows, and 96
+ * columns for every 128 rows, of which at most 64 parts are made.
  * Errors: TWS_BAD_ARGUMENT, TWS_TOO_LARGE, TWS_OUT_OF_MEMORY, TWS_UNAVAILABLE, TWS_NOT_FINITE
  * (NaN or infinity in the matrix), TWS_CALLBACK_FAILED (reduce), TWS_NOT_CONVERGED (max_passes
  * reached: values, vectors and residuals hold best estimates, result says how many are good). In
  * the other cases the outputs are not to be used.
- * Threads: safe if contexts differ. Determinism: D1. Cost: 8 rows columns flops per pass.
+ * Threads: safe if contexts differ. Determinism: D1. Cost: 16 rows columns flops per pass, which
+ * takes as long as reading the matrix once.
  */
 TWS_API tws_status tws_svd(tws_context *context, const tws_svd_options *options,
                            const tws_real *matrix, size_t rows, size_t columns, size_t ld,
@@ -576,8 +580,8 @@ TWS_API tws_status tws_svd_operator(tws_context *context, const tws_svd_options 
                                     double *residuals, tws_svd_result *result);
 
 /*
- * The same for count matrices that differ by one number, M_j = A + factors[j] B, all in the same
- * passes over A and B: a phase diagram costs little more than one of its points. Factors are
+ * The same for count matrices that differ by one number, M_j = A + factors[j] B, which all go
+ * through the same passes over A and B; rows of M_j exist only while they are at work. Factors are
  * rounded to tws_real first, and M_j is the matrix of the sums rounded to tws_real.
  *
  *   options     NULL or as in tws_svd, for every j; passes are counted for each j by itself
@@ -3570,7 +3574,8 @@ TWSI_LANE_INLINE void TWSI_LANE(svd_dot)(const void *const *row, int real, size_
     double lane[16 * TWSI_SVD_LANES];
     const size_t whole = n - n % TWSI_SVD_LANES;
     size_t i, k, r;
-#define TWSI_SVD_ZERO(j) twsi_vd s0##j = twsi_vd_set(0), s1##j = s0##j, s2##j = s0##j, s3##j = s0##j;
+#define TWSI_SVD_ZERO(j) \
+    twsi_vd s0##j = twsi_vd_set(0), s1##j = s0##j, s2##j = s0##j, s3##j = s0##j;
     TWSI_SVD_ZERO(0) TWSI_SVD_ZERO(1) TWSI_SVD_ZERO(2) TWSI_SVD_ZERO(3)
     for (i = 0; i < whole; i += TWSI_SVD_LANES) {
         const twsi_vd m0 = TWSI_LANE(svd_get)(r0, i, real), m1 = TWSI_LANE(svd_get)(r1, i, real);
@@ -4997,15 +5002,18 @@ TWS_API tws_status tws_gemm(tws_context *context, tws_transpose transpose_a,
  * @@SVD: leading singular triplets by block Lanczos; all singular values
  * ==========================================================================
  *
- * The Krylov space of A = M^T M grows by a block X of two vectors per pass: W = A X is computed
+ * The Krylov space of A = M^T M grows by a block X of four vectors per pass: W = A X is computed
  * row block by row block, M^T (M x) while the rows are in cache, so M is read once. W is made
  * orthogonal to the whole basis V (block Gram-Schmidt, twice where it matters); the coefficients
  * are the new columns of T = V^T A V, and what is left of W, orthonormalised as Q B, is the next
  * block. An eigenvector y of T with eigenvalue t gives v = V y, s = sqrt t, and
  * |A v - t v| = |B (last block of y)| exactly: no product is needed to know the residual.
- * Everything runs in double, so squaring M costs nothing that matters: s is right to 1e-8 s_1 at
- * worst. When the basis is full, the best Ritz vectors and the pending block are kept (thick
- * restart, Wu and Simon 2000); T is then dense, and Gram-Schmidt fills it in by itself.
+ * Products may run in the precision of the matrix first: rounding moves a residual to about 1e-7,
+ * and what is found is measured in double at the end; where it falls short, the vectors found start
+ * a space in double. There squaring M costs nothing that matters: s is right to 1e-8 s_1 at worst.
+ * Matrices of a pencil advance in lock step, each with a space of its own. When the basis is
+ * full, the best Ritz vectors and the pending block are kept (thick restart, Wu and Simon 2000);
+ * T is then dense, and Gram-Schmidt fills it in by itself.
  *
  * Repeated values. From b random directions a Krylov space sees at most b copies of a value. So a
  * group of equal values is believed only when it is smaller than the number of random directions
@@ -5254,10 +5262,11 @@ TWSI_FN void twsi_order_decreasing(const double *key, size_t *order, size_t n) {
 TWSI_FN const tws_real *twsi_svd_slab(const twsi_svd *svd, size_t first, size_t count,
                                       size_t worker, size_t *ld) {
     const size_t n = svd->columns;
-    tws_real *slab = svd->slabs + worker * svd->slab_rows * n;
+    tws_real *slab;
     size_t i;
     *ld = svd->ld;
     if (svd->other == NULL) return svd->matrix + first * svd->ld;
+    slab = svd->slabs + worker * svd->slab_rows * n;
     for (i = 0; i < count; i++)
         svd->team->kernels->svd_sum(slab + i * n, svd->matrix + (first + i) * svd->ld, svd->factor,
                                     svd->other + (first + i) * svd->other_ld, n);
@@ -5572,7 +5581,7 @@ TWSI_FN tws_status twsi_svd_ritz(twsi_svd *svd, int vectors) {
     else
         twsi_last_rows(svd->small, svd->reflect, n, kept, svd->z, svd->h);
     if (!twsi_tridiagonal_values(kernels, svd->diagonal, svd->beside, n, svd->z, kept))
-        return TWS_UNAVAILABLE; /* not seen yet: the QL iteration has not settled */
+        return TWS_UNAVAILABLE; /* the QL iteration has not settled; twsi_svd_solve says so */
     twsi_order_decreasing(svd->diagonal, svd->order, n);
     for (i = 0; i < n; i++) {
         const double *y = svd->z + svd->order[i] * kept + skip;
@@ -5823,7 +5832,8 @@ TWSI_FN tws_status twsi_svd_left_clean(twsi_svd *svd, const double *left, size_t
         svd->team->kernels->svd_double(left, m, count, m, w, m, 1, 1.0, svd->error, count, NULL, 0);
         if (m == 0) memset(svd->error, 0, count * sizeof *svd->error);
         status = twsi_svd_reduce(svd, svd->error, count);
-        svd->team->kernels->svd_double(left, m, count, m, NULL, 0, 1, -1.0, svd->error, count, w, m);
+        svd->team->kernels->svd_double(left, m, count, m, NULL, 0, 1, -1.0, svd->error, count, w,
+                                       m);
     }
     if (status == TWS_OK) status = twsi_svd_left_dot(svd, w, w, norm);
     *norm = sqrt(*norm);
@@ -6121,6 +6131,7 @@ TWSI_FN tws_status twsi_svd_settle(twsi_svd *svd, const twsi_svd_output *out) {
     size_t good = 0;
     const int finite = svd->status != TWS_NOT_FINITE;
     tws_status status = TWS_OK;
+    if (svd->status == TWS_UNAVAILABLE) return svd->status;
     if (svd->fast && finite) {
         status = twsi_svd_finish(svd, out);
         if (status != TWS_OK || !coarse || svd->status != TWS_OK || !twsi_svd_missed(svd, out))
@@ -6168,7 +6179,7 @@ TWSI_FN tws_status twsi_svd_solve(twsi_svd *svd, twsi_svd_output *out, size_t co
         twsi_svd_divide(svd + j);
         if (status == TWS_OK) status = twsi_svd_prepare(svd + j, out + j);
     }
-    memset(&team, 0, sizeof team);
+    twsi_team_clear(&team);
     if (status == TWS_OK) status = twsi_team_open(&team, context, svd->chunks);
     if (status == TWS_OK && svd->other != NULL) {
         svd->slabs = (tws_real *)twsi_take(svd->pool, team.workers * svd->slab_rows,

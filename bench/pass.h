@@ -3,33 +3,41 @@
 #ifndef TWOSTEP_BENCH_PASS_H
 #define TWOSTEP_BENCH_PASS_H
 
-/* Seconds of one fused pass W'(W v) for two vectors v at once: the best of some; -1: it failed. */
+/* Seconds of one fused pass W'(W V) for a block V of four vectors, in the precision of the matrix:
+   the best of some; -1: it failed. */
 static double fused_pass(const tws_real *w, size_t n, unsigned threads, int repeats) {
     tws_context context = tws_default_context();
+    twsi_pool pool;
+    twsi_team team;
     twsi_svd svd;
     twsi_svd_output out;
+    twsi_svd_round round;
     double best = -1;
-    memset(&svd, 0, sizeof svd);
-    memset(&out, 0, sizeof out);
     context.threads = threads;
-    svd.context = &context;
+    memset(&out, 0, sizeof out);
+    twsi_pool_open(&pool, &context);
+    twsi_team_clear(&team);
+    twsi_svd_open(&svd, &context, &pool, NULL, n, n);
     svd.matrix = w;
-    svd.ld = svd.rows = svd.columns = n;
-    svd.options = tws_default_svd_options(10);
+    svd.ld = n;
+    svd.team = &team;
     svd.unit = 1.0;
-    twsi_pool_open(&svd.pool, &context);
+    twsi_svd_divide(&svd);
     if (twsi_svd_prepare(&svd, &out) == TWS_OK &&
-        twsi_team_open(&svd.team, &context, svd.chunks) == TWS_OK) {
-        memset(svd.basis, 0, 2 * n * sizeof(double));
+        twsi_team_open(&team, &context, svd.chunks) == TWS_OK) {
+        twsi_svd_begin(&svd, 0);
+        round.svd = &svd;
+        round.count = 1;
+        round.segments = twsi_ceil_div(n, TWSI_SVD_SEGMENT);
         while (repeats-- > 0) {
             double seconds = twsi_seconds();
-            twsi_svd_multiply(&svd, svd.basis, 2, NULL, svd.work);
+            twsi_svd_multiply_fast(&round);
             seconds = twsi_seconds() - seconds;
             if (best < 0 || seconds < best) best = seconds;
         }
-        twsi_team_close(&svd.team);
     }
-    twsi_pool_close(&svd.pool);
+    twsi_team_close(&team);
+    twsi_pool_close(&pool);
     return best;
 }
 

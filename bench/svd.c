@@ -3,8 +3,11 @@
    cc -O2 -I.. -o svd svd.c -lm && ./svd [n] [top] [threads] [tolerance] [stop_below] [all] */
 #define TWOSTEP_IMPLEMENTATION
 #include "twostep.h"
+
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "pass.h"
 
 static uint64_t state = 7;
 
@@ -29,45 +32,10 @@ static void make(tws_real *w, double *u, double *v, size_t n, double spikes) {
     }
 }
 
-/* Seconds of the fastest of some fused passes, M^T (M X) for a block of four vectors in the precision
-   of the matrix: what one reading of the matrix costs. */
-static double fused_pass(tws_context *context, const tws_real *w, size_t n) {
-    twsi_pool pool;
-    twsi_team team;
-    twsi_svd svd;
-    twsi_svd_output out;
-    twsi_svd_round round;
-    double best = 1e30;
-    int repeat;
-    memset(&out, 0, sizeof out);
-    twsi_pool_open(&pool, context);
-    twsi_svd_open(&svd, context, &pool, NULL, n, n);
-    svd.matrix = w;
-    svd.ld = n;
-    svd.team = &team;
-    svd.options.tolerance = 1e-5;
-    twsi_svd_divide(&svd);
-    if (twsi_svd_prepare(&svd, &out) != TWS_OK) exit(1);
-    if (twsi_team_open(&team, context, svd.chunks) != TWS_OK) exit(1);
-    svd.unit = 1.0;
-    twsi_svd_begin(&svd, 0);
-    round.svd = &svd;
-    round.count = 1;
-    round.segments = twsi_ceil_div(n, TWSI_SVD_SEGMENT);
-    for (repeat = 0; repeat < 40; repeat++) {
-        const double start = twsi_seconds();
-        twsi_svd_multiply_fast(&round);
-        best = fmin(best, twsi_seconds() - start);
-    }
-    twsi_team_close(&team);
-    twsi_pool_close(&pool);
-    return best;
-}
-
 /* Eleven matrices of n x n that share two factors: noise, and four spikes that grow. */
 static void pencil(tws_context *context, const tws_svd_options *options, size_t n) {
     const size_t count = 11, top = options->top;
-    tws_real *a = (tws_real *)malloc(n * n * sizeof *a), *b = (tws_real *)malloc(n * n * sizeof *b);
+    tws_real *a = (tws_real *)malloc(3 * n * n * sizeof *a), *b = a + n * n, *sum = b + n * n;
     double *u = (double *)malloc(count * n * top * sizeof *u), *values, factors[11];
     double *v = (double *)malloc(count * n * top * sizeof *v);
     double alone = 1e30, together = 1e30;
@@ -76,10 +44,13 @@ static void pencil(tws_context *context, const tws_svd_options *options, size_t 
     size_t i;
     int round;
     values = (double *)malloc(count * top * sizeof *values);
-    if (a == NULL || b == NULL || u == NULL || v == NULL || values == NULL) exit(1);
+    if (a == NULL || u == NULL || v == NULL || values == NULL) exit(1);
     make(a, u, v, n, 0.0);
     make(b, u, v, n, 1.0);
-    for (i = 0; i < n * n; i++) b[i] -= a[i];
+    for (i = 0; i < n * n; i++) {
+        sum[i] = b[i];
+        b[i] -= a[i];
+    }
     for (i = 0; i < count; i++) factors[i] = 0.1 * (double)i;
     for (round = 0; round < 9; round++) {
         const double start = twsi_seconds();
@@ -88,13 +59,13 @@ static void pencil(tws_context *context, const tws_svd_options *options, size_t 
                                 v, NULL, result);
         middle = twsi_seconds();
         together = fmin(together, middle - start);
-        tws_svd(context, options, a, n, n, n, values, u, v, NULL, result);
+        tws_svd(context, options, sum, n, n, n, values, u, v, NULL, result);
         alone = fmin(alone, twsi_seconds() - middle);
     }
-    printf("%lu x %lu, 11 matrices A + eta B, outliers alone: %.4f s, %.2f times one of them (%s)\n",
-           (unsigned long)n, (unsigned long)n, together, together / alone, tws_status_text(status));
+    printf("%lu x %lu, 11 matrices A + eta B, outliers alone: %.4f s, %.2f times one of them "
+           "(%s)\n", (unsigned long)n, (unsigned long)n, together, together / alone,
+           tws_status_text(status));
     free(a);
-    free(b);
     free(u);
     free(v);
     free(values);
@@ -116,14 +87,14 @@ int main(int argc, char **argv) {
     context.threads = argc > 3 ? (unsigned)atoi(argv[3]) : 0;
     options.tolerance = argc > 4 ? atof(argv[4]) : 1e-5;
     make(w, u, v, n, 1.0);
-    printf("n %lu, %s, %u threads\n", (unsigned long)n, tws_kernel_name(tws_context_kernel(&context)),
-           tws_context_threads(&context));
+    printf("n %lu, %s, %u threads\n", (unsigned long)n,
+           tws_kernel_name(tws_context_kernel(&context)), tws_context_threads(&context));
     for (part = 0; part < 2 && status == TWS_OK; part++) {
         double best = 1e30, pass = 1e30;
         options.stop_below = part == 0 ? 0.0 : argc > 5 ? atof(argv[5]) : 2.1;
         for (round = 0; round < 9; round++) {
             double start;
-            pass = fmin(pass, fused_pass(&context, w, n));
+            pass = fmin(pass, fused_pass(w, n, context.threads, 40));
             start = twsi_seconds();
             status = tws_svd(&context, &options, w, n, n, n, values, u, v, residuals, &result);
             best = fmin(best, twsi_seconds() - start);
@@ -134,7 +105,8 @@ int main(int argc, char **argv) {
                (unsigned long)result.wanted, best, (unsigned long)result.passes,
                (unsigned long)result.products, 1e3 * pass, best / pass / (double)result.passes);
         for (k = 0; k < result.wanted; k++)
-            printf("  s_%lu = %.9f, residual %.2e\n", (unsigned long)k + 1, values[k], residuals[k]);
+            printf("  s_%lu = %.9f, residual %.2e\n", (unsigned long)k + 1, values[k],
+                   residuals[k]);
     }
     pencil(&context, &options, n / 4);
     if (argc > 6) {
