@@ -174,6 +174,7 @@ done
 [ ! -f "$tests/python.sh" ] || script python 600 sh "$tests/python.sh"
 [ ! -f "$tests/random_quality.sh" ] || script random_quality 900 sh "$tests/random_quality.sh"
 [ ! -f "$tests/fuzz.sh" ] || script fuzz 900 sh "$tests/fuzz.sh"
+[ ! -f "$tests/lessons.sh" ] || script lessons 600 sh "$tests/lessons.sh"
 [ ! -f "$tests/mutants.sh" ] || script mutants 900 sh "$tests/mutants.sh"
 
 if [ ! -s "$tmp/sums" ]; then

@@ -4,8 +4,13 @@
  *
  * print all singular values of W0, W1 and W2, one line of JSON for each matrix as soon as it is
  * known: {"name": "initial", "values": [...]}. The page draws its histograms from them. */
-#include <stddef.h>
-/* No files here: the one function of ../twostep.c that WASI lacks. */
+#define _XOPEN_SOURCE 700 /* as ../twostep.c, before the first include */
+#include <fcntl.h>
+/* No files here: what ../twostep.c uses of them and WASI lacks. */
+#ifndef F_SETLK
+#define F_WRLCK 1
+#define F_SETLK 6
+#endif
 static char *realpath(const char *name, char *resolved) {
     (void)name;
     return resolved;

@@ -64,15 +64,17 @@ def result(b):
     return [json.loads(t) for t in b.js('twostep.result().texts')]
 
 
+def press(b, name):
+    b.js('document.getElementById(%r).click()' % name)
+
+
 def change(b, name, value):
     b.js('(() => { const e = document.getElementById(%r); e.value = %r; '
          'e.dispatchEvent(new Event("input", {bubbles: true})); })()' % (name, value))
     time.sleep(.25)
+    if b.js(STATUS).startswith('Press Run'): # it would take long, says the page; the command has the last word
+        press(b, 'run')
     settle(b)
-
-
-def press(b, name):
-    b.js('document.getElementById(%r).click()' % name)
 
 
 def quiet(b, name):

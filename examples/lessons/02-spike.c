@@ -1,0 +1,75 @@
+/* Lesson 2: one step is one spike.
+ *
+ * The first gradient is almost a matrix of rank one, c1 a b': every neuron moves in the same
+ * direction b = X'y / n, by its own weight a_i in the readout. So W1 is the old bulk and one
+ * singular value outside it, whose left vector is a and whose right vector is b.
+ *
+ *     cc -O2 02-spike.c -lm && ./a.out      prints a table, writes 02-spike.svg
+ */
+#define TWOSTEP_IMPLEMENTATION
+#include "../../twostep.h"
+#include "../plot.h"
+
+static const char *const target = "linear";
+static double at[101], law[101]; /* the bulk of W0, lesson 1 */
+
+static void fill(plot_spectrum *panel, const char *title, const tws_spectrum *s, const tws_prediction *p) {
+    panel->title = title;
+    panel->outliers = s->singular_values;
+    panel->alignments = s->alignments;
+    panel->outlier_count = s->outliers;
+    panel->edge = s->edge;
+    panel->curve_x = at;
+    panel->curve = law, panel->curve_count = 101;
+    if (p == NULL) return;
+    panel->predicted = p->singular_values;
+    panel->predicted_alignments = p->alignments;
+    panel->predicted_count = p->outliers;
+}
+
+static int draw(const tws_result *r, const tws_prediction *p) {
+    plot_spectrum panels[2];
+    FILE *file = fopen("02-spike.svg", "w");
+    plot_out out;
+    int bad, i;
+    if (file == NULL) return 1;
+    memset(panels, 0, sizeof panels);
+    for (i = 0; i <= 100; i++) at[i] = 0.02 * i;
+    for (i = 0; i <= 100; i++) law[i] = sqrt(4.0 - at[i] * at[i]) / 3.14159265358979;
+    fill(&panels[0], "W_{0}", &r->spectrum[TWS_INITIAL], NULL);
+    fill(&panels[1], "W_{1}", &r->spectrum[TWS_ONE_STEP], p);
+    out = plot_to_file(file);
+    bad = plot_spectra_svg(&out, "One step is one spike", "line: the law of W_{0}; height: alignment with the target", panels, 2);
+    return fclose(file) != 0 || bad;
+}
+
+int main(void) {
+    static tws_result result;
+    tws_prediction predicted;
+    tws_config config = tws_default_config();
+    tws_theory_input input;
+    const tws_spectrum *before = &result.spectrum[TWS_INITIAL], *after = &result.spectrum[TWS_ONE_STEP];
+    int k;
+    config.neurons = config.inputs = 800;
+    config.samples = 1600;
+    config.alpha1 = 0.35;
+    if (tws_target_named(target, &config.target) != TWS_OK) return 1;
+    input = tws_theory_from_config(&config);
+    if (tws_run(NULL, &config, (1u << TWS_INITIAL) | (1u << TWS_ONE_STEP), &result) != TWS_OK) return 1;
+    if (tws_predict(NULL, &input, &predicted, NULL) != TWS_OK) return 1;
+    printf("%3s %10s %10s %10s %14s %14s\n", "k", "W0", "W1", "theory", "along readout", "in the target");
+    for (k = 0; k < 4; k++) {
+        printf("%3d %10.4f %10.4f ", k + 1, before->singular_values[k], after->singular_values[k]);
+        if ((size_t)k < predicted.outliers) printf("%10.4f", predicted.singular_values[k]);
+        else printf("%10s", "bulk");
+        printf(" %14.3f %14.3f\n", after->readout_alignments[k], after->alignments[k]);
+    }
+    printf("%lu spike, and it %s the target\n", (unsigned long)after->outliers,
+           after->alignments[0] > 0.3 ? "sees" : "is blind to");
+    return draw(&result, &predicted);
+}
+
+/* Question: is the spike there when y does not depend on x linearly, so that E[u y] = 0?
+ * Change  : target = "linear" -> target = "he2"
+ * Then    : 1 spike, and it is blind to the target
+ */
