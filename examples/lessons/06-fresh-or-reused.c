@@ -39,7 +39,7 @@ static int draw(const tws_result *r, const tws_prediction *p) {
         panel->curve = law, panel->curve_count = 101;
     }
     out = plot_to_file(file);
-    bad = plot_spectra_svg(&out, "Fresh against reused", "line: the law of W_{0}; height: alignment with the target step4", panels, 3);
+    bad = plot_spectra_svg(&out, "Fresh against reused", "line: the law of W_{0}; height: alignment with step4", panels, 3);
     return fclose(file) != 0 || bad;
 }
 

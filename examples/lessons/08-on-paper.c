@@ -54,8 +54,7 @@ int main(void) {
     tws_prediction p;
     int i, k;
     config.alpha1 = alpha1, config.alpha2 = 0.45;
-    config.scale2 = 2.0;
-    input = tws_theory_from_config(&config);
+    config.scale2 = 2.0, input = tws_theory_from_config(&config);
     printf("%8s %9s   outliers of W2\n", "N", "count");
     for (i = 0; i < SIZES; i++) {
         input.neurons = input.inputs = n[i] = i == 0 ? 300.0 : 1000.0 * pow(10.0, i - 1);
@@ -70,7 +69,8 @@ int main(void) {
             measured[k][i] = (size_t)k < r.spectrum[3].outliers ? r.spectrum[3].singular_values[k] : NAN;
         printf(i < 2 ? "  (measured %.4g)\n" : "\n", r.spectrum[3].singular_values[0]);
     }
-    printf("at N = 1e12: %lu directions; in the limit: %.0f\n", (unsigned long)p.outliers, 1.0 + floor(0.45 / (0.5 - alpha1) + 1e-9));
+    printf("at N = 1e12: %lu directions; in the limit: %.0f\n", (unsigned long)p.outliers,
+           1.0 + floor(0.45 / (0.5 - alpha1) + 1e-9));
     return draw(p.edge);
 }
 
