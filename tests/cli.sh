@@ -136,9 +136,15 @@ fi
 # ---- what it says of itself ----
 
 ./twostep --version | grep -q '^twostep [0-9]*\.[0-9]*\.[0-9]*$'; check $? --version
-for topic in '' run compare theory help; do
+for topic in '' run compare theory sweep plot help; do
     ./twostep help $topic >out 2>err && [ -s out ] && [ ! -s err ]; check $? "help $topic"
 done
+for option in --alpha1 --alpha2 --seeds --out --resume --shard --merge --svg --progress --no-theory; do
+    ./twostep help sweep | grep -q -e "^  $option "; check $? "help sweep does not tell of $option"
+done
+./twostep sweep --neurons 40 --inputs 40 --samples 80 --seeds=1 --alpha1=0.3 --alpha2=0.4:0.4:1 --top 2 >out 2>err
+check $? "a small sweep: $(cat err)"
+[ "$(wc -l <out)" -eq 3 ] && [ ! -s err ]; check $? "a small sweep prints $(wc -l <out) lines"
 ./twostep help run >out; ./twostep run --help >err; cmp -s out err; check $? "run --help is not help run"
 ./twostep --help | grep -q 'arXiv 2605.17767'; check $? --help
 awk 'length > 200 {bad = 1} END {exit bad}' out; check $? "help lines too long"
