@@ -1,12 +1,14 @@
 /* Ridge regression beside the time that its operations take at the peak of the machine.
  *
  *   cc -std=c99 -O2 -I.. readout.c -o readout -lm
- *   ./readout PEAK [NxSAMPLES ...]      PEAK in GFLOP/s, as the program gemm measures it
+ *   ./readout [--threads T] [NxSAMPLES ...]
  *
  * One lambda (tws_ridge): n N m + m^3 / 3 operations with m the smaller of N and n. A grid of 25
  * lambdas with leave-one-out errors (tws_ridge_path) beside 25 times one lambda. Medians of three. */
 #define TWOSTEP_IMPLEMENTATION
 #include "twostep.h"
+
+#include "machine.h"
 
 #include <stdlib.h>
 
@@ -23,12 +25,13 @@ static void must(tws_status status, const tws_context *context) {
     exit(1);
 }
 
-static void line(tws_context *context, size_t N, size_t n, double peak) {
+static void line(tws_context *context, size_t N, size_t n) {
     tws_real *features = (tws_real *)malloc(N * n * sizeof *features);
     tws_real *labels = (tws_real *)malloc(n * sizeof *labels);
     double *coefficients = (double *)malloc(N * GRID * sizeof *coefficients);
     double lambdas[GRID], train[GRID], loo[GRID], single[3], grid[3];
     const double m = (double)(N < n ? N : n);
+    const double peak = measure_peak(context, tws_context_threads(context), 9);
     const double floor = (m * (double)N * (double)n + m * m * m / 3) / peak * 1e-9;
     size_t iterations = 0, i;
     int run;
@@ -46,9 +49,9 @@ static void line(tws_context *context, size_t N, size_t n, double peak) {
         must(tws_ridge_path(context, features, n, N, N, labels, lambdas, GRID, coefficients, train, loo), context);
         grid[run] = twsi_seconds() - start;
     }
-    printf("N = %5lu, n = %5lu   one lambda %6.3f s, %lu iterations, floor %6.3f s, ratio %5.2f   grid of %d %6.3f s, "
+    printf("%u threads, peak %6.1f GFLOP/s, N = %5lu, n = %5lu   one lambda %6.3f s, %lu iterations, floor %6.3f s, ratio %5.2f   grid of %d %6.3f s, "
            "%4.1f x one lambda\n",
-           (unsigned long)N, (unsigned long)n, middle(single), (unsigned long)iterations, floor, middle(single) / floor,
+           tws_context_threads(context), peak, (unsigned long)N, (unsigned long)n, middle(single), (unsigned long)iterations, floor, middle(single) / floor,
            GRID, middle(grid), middle(grid) / middle(single));
     fflush(stdout);
     free(coefficients);
@@ -57,23 +60,22 @@ static void line(tws_context *context, size_t N, size_t n, double peak) {
 }
 
 int main(int count, char **arguments) {
+    static const size_t usual[][2] = {{1024, 1024}, {2048, 2048}, {2048, 4096}, {4096, 4096}};
     tws_context context = tws_default_context();
-    const double peak = count > 1 ? atof(arguments[1]) : 0.0;
-    int i;
-    if (!(peak > 0.0)) {
-        fprintf(stderr, "usage: readout PEAK [NxSAMPLES ...]\n");
-        return 2;
-    }
-    for (i = 2; i < count; i++) {
+    int i, sizes = 0;
+    for (i = 1; i < count; i++) {
         unsigned long N = 0, n = 0;
-        if (sscanf(arguments[i], "%lux%lu", &N, &n) != 2 || N == 0 || n == 0) return 2;
-        line(&context, N, n, peak);
+        if (strcmp(arguments[i], "--threads") == 0 && i + 1 < count) {
+            context.threads = (unsigned)atoi(arguments[++i]);
+            continue;
+        }
+        if (sscanf(arguments[i], "%lux%lu", &N, &n) != 2 || N == 0 || n == 0) {
+            fprintf(stderr, "readout: cannot read the size %s\n", arguments[i]);
+            return 2;
+        }
+        line(&context, N, n);
+        sizes++;
     }
-    if (count == 2) {
-        line(&context, 1024, 1024, peak);
-        line(&context, 2048, 2048, peak);
-        line(&context, 2048, 4096, peak);
-        line(&context, 4096, 4096, peak);
-    }
+    for (i = 0; sizes == 0 && i < 4; i++) line(&context, usual[i][0], usual[i][1]);
     return 0;
 }

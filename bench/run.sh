@@ -8,6 +8,7 @@
 #   svd         leading singular triplets beside SciPy, PyTorch, PRIMME
 #   experiment  the whole experiment beside its floor, a NumPy and a PyTorch script; memory; growth
 #   phase       a phase diagram beside two NumPy scripts
+#   readout     ridge regression beside its floor, one lambda and a grid of 25
 #   theory      prediction against simulation
 #
 # Builds the programs of this folder with plain `cc -O2`, runs them one after the other on this
@@ -120,11 +121,12 @@ part() {
     experiment) build twostep "$root/examples/twostep.c"; build machine "$here/machine.c"
         section experiment 'The whole experiment' experiment ;;
     phase) build twostep "$root/examples/twostep.c"; section phase 'Phase diagram' phase ;;
+    readout) build readout "$here/readout.c"; section readout 'Ridge regression on the features' "$tmp/readout" ;;
     theory) build theory "$here/theory.c"; section theory 'Prediction against simulation' "$tmp/theory" ;;
-    *)  echo "run.sh: unknown part '$1', parts are machine gemm gemm-1 gemm-2 gemm-steps gemm-avx2 gemm-small functions svd experiment phase theory" >&2
+    *)  echo "run.sh: unknown part '$1', parts are machine gemm gemm-1 gemm-2 gemm-steps gemm-avx2 gemm-small functions svd experiment phase readout theory" >&2
         exit 2 ;;
     esac
 }
 
-[ $# -gt 0 ] || set -- machine gemm gemm-small functions svd experiment phase theory
+[ $# -gt 0 ] || set -- machine gemm gemm-small functions svd experiment phase readout theory
 for name; do part "$name"; done
