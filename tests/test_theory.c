@@ -902,14 +902,14 @@ enum { BULK_POINTS = 300, BULK_SIZE = 320 };
 /* Largest distance between the distribution of the sorted values and the integral of density, which
    is known in the middles of cells of the given width. */
 static double distance(const double *density, double width, const double *sorted, size_t count) {
-    double integral = 0, worst = 0;
+    double integral = 0, furthest = 0;
     size_t i, below = 0;
     for (i = 0; i < BULK_POINTS; i++) {
         integral += density[i] * width;
         while (below < count && sorted[below] <= width * (double)(i + 1)) below++;
-        note(&worst, integral - (double)below / (double)count);
+        note(&furthest, integral - (double)below / (double)count);
     }
-    return worst;
+    return furthest;
 }
 
 typedef struct all_values {
