@@ -385,8 +385,23 @@ static tws_status own_experiment(settings *s, own_data *d, outcome *o) {
     return status;
 }
 
+/* What is drawn of the three matrices. The law of the data of a file is not known, nor the bulk that
+   it predicts. */
+static int own_show(settings *s, const own_data *d, const outcome *o, show *pictures, int files) {
+    int k;
+    for (k = 0; k < 3; k++) {
+        const int which = k < 2 ? k : s->config.batches == TWS_FRESH ? TWS_TWO_STEPS_FRESH : TWS_TWO_STEPS_REUSE;
+        const tws_status status = o->measured.measured[which]
+                                      ? show_visit(pictures, (tws_case)which, d->weights[k], d->readout)
+                                      : TWS_OK;
+        if (status != TWS_OK) return explain(s, status);
+    }
+    show_curves(pictures, o, !files);
+    return 0;
+}
+
 /* `run` with files in or out: fills the outcome as compute() does. */
-static int own_compute(settings *s, outcome *o) {
+static int own_compute(settings *s, outcome *o, show *pictures) {
     const double begin = twsi_seconds();
     const int files = s->inputs_file != NULL || s->labels_file != NULL || s->directions_file != NULL;
     tws_result *r = &o->measured;
@@ -412,6 +427,7 @@ static int own_compute(settings *s, outcome *o) {
         snprintf(o->warnings.text[0], sizeof o->warnings.text[0], "no prediction: %.180s", s->context.message);
     }
     if (result == 0 && status != TWS_OK && status != TWS_NOT_CONVERGED) result = explain(s, status);
+    if (result == 0 && pictures != NULL) result = own_show(s, &d, o, pictures, files);
     if (result == 0 && s->save != NULL) result = own_save_all(s, &d);
     if (result == 0) raise_edges(o);
     free(d.inputs);

@@ -1205,7 +1205,7 @@ PLOT_FN plot_around plot_measure_around(const char *title, const char *note, con
     around.legend = plot_legend(NULL, 0.0, keys, key_count);
     if (around.legend > 0.0) around.legend += 4.0;
     around.note = 15.0 * (double)plot_count_lines(note, PLOT_SMALL, width);
-    if (around.note > 0.0) around.note += 6.0;
+    if (around.note > 0.0) around.note += 10.0;
     return around;
 }
 
@@ -1217,7 +1217,7 @@ PLOT_FN void plot_draw_around(plot_out *out, double height, const plot_around *a
     plot_open(out, height, title, note);
     plot_paragraph(out, PLOT_MARGIN, 10.0, width, PLOT_TITLE_LEADING, "t", PLOT_TITLE, title);
     plot_legend(out, 10.0 + around->title, keys, key_count);
-    plot_paragraph(out, PLOT_MARGIN, height - around->note - 4.0, width, 15.0, "m", PLOT_SMALL,
+    plot_paragraph(out, PLOT_MARGIN, height - around->note, width, 15.0, "m", PLOT_SMALL,
                    note);
 }
 

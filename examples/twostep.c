@@ -53,7 +53,7 @@ typedef struct settings {
     tws_context context;
     char activation[160], target[160]; /* as typed, for the report */
     const char *json, *svg, *batches;
-    int quiet, progress;
+    int quiet, progress, ascii;
     range alphas1, alphas2; /* of a sweep */
     double seeds, shard, shards;
     const char *out;
@@ -89,6 +89,7 @@ typedef enum option_kind {
 } option_kind;
 
 #define BIT(command) (1u << (command))
+#define HISTOGRAM (BIT(COMMAND_MAIN) | BIT(COMMAND_RUN))
 #define SWEEP BIT(COMMAND_SWEEP)
 #define RISK BIT(COMMAND_RISK)
 #define DATA_COMMANDS (BIT(COMMAND_MAIN) | BIT(COMMAND_RUN) | BIT(COMMAND_COMPARE) | SWEEP | RISK)
@@ -183,8 +184,9 @@ static const option options[] = {
      "LO:HI:COUNT with 0 <= LO < HI < 0.5 and COUNT from 2 to 20", "both exponents, in place of --alpha1 and --alpha2"},
     {"--json", OPTION_TEXT, FIELD(json), 0, 0, MODEL_COMMANDS, "FILE",
      "a file name, or - for standard output", "write the result as JSON"},
-    {"--svg", OPTION_TEXT, FIELD(svg), 0, 0, SWEEP | RISK | BIT(COMMAND_PLOT), "FILE",
+    {"--svg", OPTION_TEXT, FIELD(svg), 0, 0, DATA_COMMANDS | BIT(COMMAND_PLOT), "FILE",
      "a file name, or - for standard output", "draw the result"},
+    {"--ascii", OPTION_FLAG, FIELD(ascii), 0, 0, HISTOGRAM, "", "", "draw the histogram in plain characters"},
     {"--progress", OPTION_FLAG, FIELD(progress), 0, 0, SWEEP, "", "",
      "rate and time left on standard error (a terminal shows them anyway)"},
     {"--quiet", OPTION_FLAG, FIELD(quiet), 0, 0, MODEL_COMMANDS, "", "", "print no table"},
@@ -1012,9 +1014,11 @@ static int explain(const settings *s, tws_status status) {
     return status == TWS_BAD_ARGUMENT ? EXIT_MISUSE : EXIT_FAILED;
 }
 
+#include "show.h"
+
 /* Theory and, but for `twostep theory`, the experiment. What only the theory cannot do is a note:
-   the experiment is run all the same. */
-static int compute(settings *s, outcome *o) {
+   the experiment is run all the same. pictures: NULL when none are wanted. */
+static int compute(settings *s, outcome *o, show *pictures) {
     const unsigned cases = s->command == COMMAND_COMPARE ? TWS_ALL_CASES : 0;
     tws_status status = predict(s, o);
     if (status != TWS_OK && (s->command == COMMAND_THEORY || status == TWS_OUT_OF_MEMORY)) return explain(s, status);
@@ -1023,12 +1027,13 @@ static int compute(settings *s, outcome *o) {
         snprintf(o->warnings.text[0], sizeof o->warnings.text[0], "no prediction: %.180s", s->context.message);
     }
     if (s->command == COMMAND_THEORY) return 0;
-    status = tws_run(&s->context, &s->config, cases, &o->measured);
+    status = tws_run_visit(&s->context, &s->config, cases, pictures != NULL ? show_visit : NULL, pictures, &o->measured);
     if (status == TWS_NOT_CONVERGED)
         fprintf(stderr, "twostep: %s; the residuals in the JSON tell which\n", s->context.message);
     else if (status != TWS_OK)
         return explain(s, status);
     raise_edges(o);
+    if (pictures != NULL) show_curves(pictures, o, 1);
     return 0;
 }
 
@@ -1036,24 +1041,50 @@ static int compute(settings *s, outcome *o) {
 #include "risk.h"
 #include "data.h"
 
+static void print_report(const settings *s, const outcome *o, const show *pictures) {
+    print_tables(s, o);
+    if (pictures != NULL && (BIT(s->command) & HISTOGRAM)) show_text(pictures, o);
+    print_limit(s, o);
+    if (s->command != COMMAND_THEORY) print_verdict(s, o);
+}
+
+/* Opened before the work, so that a wrong name does not cost the run. */
+static int open_results(const settings *s, result_file *json, result_file *svg) {
+    memset(json, 0, sizeof *json);
+    memset(svg, 0, sizeof *svg);
+    if (s->json != NULL && s->svg != NULL && strcmp(s->json, "-") == 0 && strcmp(s->svg, "-") == 0)
+        return misuse("--json and --svg are both '-', only one of them can have standard output%s%s%s", "", "", "");
+    if (s->json != NULL && open_result(json, s->json) != 0) return EXIT_FAILED;
+    if (s->svg != NULL && open_result(svg, s->svg) != 0) {
+        close_result(json, 0);
+        return EXIT_FAILED;
+    }
+    /* the main job draws unasked, and does without where it must not write */
+    if (s->svg == NULL && s->command == COMMAND_MAIN && !s->quiet) open_result(svg, "twostep.svg");
+    return 0;
+}
+
 static int work(settings *s) {
     static outcome o; /* about 10 KB, too much for a small stack */
-    result_file json;
-    int result;
+    static show pictures;
+    result_file json, svg;
+    const int report = !s->quiet && (s->json == NULL || strcmp(s->json, "-") != 0) &&
+                       (s->svg == NULL || strcmp(s->svg, "-") != 0);
+    int result, wanted;
     if (s->command == COMMAND_SWEEP) return sweep_work(s);
     if (s->command == COMMAND_PLOT) return sweep_plot(s);
     if (s->command == COMMAND_RISK) return risk_work(s);
-    memset(&json, 0, sizeof json);
-    /* opened before the work, so that a wrong name does not cost the run */
-    if (s->json != NULL && open_result(&json, s->json) != 0) return EXIT_FAILED;
-    result = own_given(s) ? own_compute(s, &o) : compute(s, &o);
+    result = open_results(s, &json, &svg);
+    if (result != 0) return result;
+    pictures.s = s;
+    wanted = svg.stream != NULL || (report && (BIT(s->command) & HISTOGRAM));
+    result = own_given(s) ? own_compute(s, &o, wanted ? &pictures : NULL) : compute(s, &o, wanted ? &pictures : NULL);
     if (result == 0 && json.stream != NULL) json_report(json.stream, s, &o);
-    if (json.stream != NULL && close_result(&json, result == 0) != 0) result = EXIT_FAILED;
-    if (result == 0 && !s->quiet && (s->json == NULL || strcmp(s->json, "-") != 0)) {
-        print_tables(s, &o);
-        print_limit(s, &o);
-        if (s->command != COMMAND_THEORY) print_verdict(s, &o);
-    }
+    if (result == 0 && svg.stream != NULL && show_svg(svg.stream, &pictures, &o) != 0) result = EXIT_FAILED;
+    if (close_result(&json, result == 0) != 0) result = EXIT_FAILED;
+    if (close_result(&svg, result == 0) != 0) result = EXIT_FAILED;
+    if (result == 0 && report) print_report(s, &o, wanted ? &pictures : NULL);
+    show_free(&pictures);
     return result;
 }
 
