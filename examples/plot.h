@@ -706,7 +706,7 @@ PLOT_FN void plot_choose_ticks(plot_ticks *ticks, const plot_span *span, int sid
     int stride;
     if (count > 10.0) count = 10.0;
     if (span->log) {
-        const double decades = log10(span->high / span->low);
+        const double decades = (log10(span->high) - log10(span->low));
         if (decades < 2.5) {
             plot_log_ticks(ticks, span->low, span->high, 1, 1);
             if (ticks->count >= 3 && plot_ticks_clear(ticks, span, sideways)) return;
@@ -743,7 +743,7 @@ PLOT_FN void plot_include(plot_range *range, double value, int log_axis) {
 /* Moves the ends of an axis away from data that would sit on them. An axis may begin at 0. */
 PLOT_FN void plot_pad_span(plot_span *span, double low, double high) {
     const double below = plot_share(span, low), above = 1.0 - plot_share(span, high), pad = 0.025;
-    const double width = span->log ? log(span->high / span->low) : span->high - span->low;
+    const double width = span->log ? (log(span->high) - log(span->low)) : span->high - span->low;
     const double down = below < 0.015 ? (pad - below) * width : 0.0;
     const double up = above < 0.015 ? (pad - above) * width : 0.0;
     if (span->log) {
@@ -773,7 +773,8 @@ PLOT_FN void plot_round_range(plot_span *span, plot_range range, int tight) {
         if (!(high > low * (1.0 + 1e-9))) low /= 2.0, high *= 2.0;
         span->low = plot_round_down(low);
         span->high = plot_round_up(high);
-        if (tight && log(span->high / span->low) > 1.12 * log(high / low))
+        if (tight &&
+            log(span->high) - log(span->low) > 1.12 * (log(high) - log(low)))
             span->low = low, span->high = high;
     } else {
         if (!(high - low > 1e-9 * fmax(fabs(low), fabs(high)))) {
@@ -1265,6 +1266,8 @@ PLOT_FN int plot_panels_svg(plot_out *out, const char *title, const char *note,
         plot_choose_ticks(&f.tx, &f.x, 1);
         gap = fmax(gap, plot_widest(&f.tx) + 10.0);
     }
+    if (!x.any && !(charts[0].x.low < charts[0].x.high)) f.tx.count = f.tx.minor_count = 0;
+    if (!y.any && !(charts[0].y.low < charts[0].y.high)) f.ty.count = f.ty.minor_count = 0;
     cell = f.x.to - f.x.from;
     gap = columns > 1 ? (right - left - cell * (double)columns) / (double)(columns - 1) : 0.0;
     for (k = 0; k < count; k++) {

@@ -156,6 +156,36 @@ while read -r name; do
     grep -q -e "^twostep: $name " err; check $? "$name of the help text: $(cat err)"
 done <names
 
+# ---- what it draws ----
+
+mkdir drawing && cd drawing || exit 1
+ln -s ../twostep twostep
+./twostep $small >out 2>err; check $? "the main job: $(cat err)"
+[ -s twostep.svg ] && [ "$(ls | wc -l)" -eq 4 ]; check $? "the main job writes twostep.svg alone: $(ls)"
+LC_ALL=C ./twostep $small --svg other.svg >ascii; LC_ALL=C.UTF-8 ./twostep run $small >unicode
+cmp -s twostep.svg other.svg; check $? "--svg draws the same picture"
+LC_ALL=C.UTF-8 ./twostep run $small --ascii >forced
+bars='###'; LC_ALL=C grep -q "$bars" ascii && LC_ALL=C grep -q "$bars" forced; check $? "the histogram in ASCII"
+[ "$(LC_ALL=C tr -d '\n -~' <ascii | wc -c)" -eq 0 ] && [ "$(LC_ALL=C tr -d '\n -~' <forced | wc -c)" -eq 0 ]
+check $? "plain characters only"
+grep -q "$(printf '\342\226\210\342\226\210')" unicode; check $? "the histogram in blocks"
+[ "$(grep -c '^W[012],' ascii)" -ge 3 ]; check $? "three histograms"
+rm -f twostep.svg
+./twostep $small --quiet >out; [ ! -s out ] && [ ! -e twostep.svg ]; check $? "--quiet draws nothing unasked"
+./twostep run $small --quiet --svg run.svg; cmp -s run.svg other.svg; check $? "run --svg"
+./twostep compare $small --svg - >compare.svg 2>err; check $? "compare --svg -: $(cat err)"
+[ "$(grep -c '^<text .*W<tspan' compare.svg)" -eq 4 ] && head -n 1 compare.svg | grep -q '^<svg ' && tail -n 1 compare.svg | grep -q '^</svg>$'
+check $? "compare.svg has four panels and nothing else"
+for threads in 1 3; do ./twostep compare $small --threads $threads --quiet --svg t$threads.svg; cmp -s t$threads.svg compare.svg; check $? "--threads $threads draws another picture"; done
+./twostep run $small --json - --svg - >out 2>err; [ $? -eq 2 ] && [ ! -s out ]; check $? "two results to standard output: $(cat err)"
+./twostep run $small --svg no/such.svg >out 2>err; [ $? -eq 1 ] && grep -q "cannot write 'no/such.svg'" err; check $? "no folder: $(cat err)"
+./twostep run $small --json a.json --svg no/such.svg >out 2>err; [ ! -e a.json ]; check $? "a JSON file without its run"
+./twostep theory --ascii >out 2>err; [ $? -eq 2 ]; check $? "theory --ascii"
+# what the theory refuses is drawn without a prediction
+./twostep run $small --target hermite:1e20 --output-scale correlation --scale1 1e-15 --scale2 1e-15 --quiet --svg bare.svg 2>err
+[ $? -eq 0 ] && grep -q 'singular values, measured' bare.svg && ! grep -q 'outlier, predicted' bare.svg; check $? "a picture without prediction: $(cat err)"
+cd ..
+
 # ---- what it prints ----
 
 ./twostep run $small --json a.json >out 2>err; check $? "run: $(cat err)"

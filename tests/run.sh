@@ -171,6 +171,7 @@ done
 [ ! -f "$tests/cli.sh" ] || script cli 600 sh "$tests/cli.sh"
 [ ! -f "$tests/sweep.sh" ] || script sweep 300 sh "$tests/sweep.sh"
 [ ! -f "$tests/mpi.sh" ] || script mpi 300 sh "$tests/mpi.sh"
+[ ! -f "$tests/figures.sh" ] || script figures 300 sh "$tests/figures.sh"
 [ ! -f "$tests/python.sh" ] || script python 600 sh "$tests/python.sh"
 [ ! -f "$tests/random_quality.sh" ] || script random_quality 900 sh "$tests/random_quality.sh"
 [ ! -f "$tests/fuzz.sh" ] || script fuzz 900 sh "$tests/fuzz.sh"
