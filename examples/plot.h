@@ -1731,16 +1731,17 @@ PLOT_FN void plot_text_title(plot_out *out, const char *title, char *above) {
 PLOT_FN void plot_text_panel(plot_out *out, const plot_broken *b, const plot_spectrum *p,
                              int ascii) {
     double bins[PLOT_MAX_BINS];
-    int height[PLOT_COLUMNS], column;
+    int height[PLOT_COLUMNS], column, columns = (int)b->bulk.to;
     char kind[PLOT_COLUMNS], above[PLOT_COLUMNS + 1], label[40];
     size_t k;
     memset(height, 0, sizeof height);
     memset(kind, 0, sizeof kind);
     memset(above, ' ', sizeof above);
     plot_bin(b, p, bins);
-    for (column = 0; column < b->bins && column < PLOT_COLUMNS; column++)
-        if (bins[column] > 0.0)
-            height[column] = (int)fmax(1.0, floor(8.0 * PLOT_ROWS * bins[column] / b->top + 0.5));
+    for (column = 0; column < columns && column < PLOT_COLUMNS; column++) {
+        const double share = bins[(2 * column + 1) * b->bins / (2 * columns)] / b->top;
+        if (share > 0.0) height[column] = (int)fmax(1.0, floor(8.0 * PLOT_ROWS * share + 0.5));
+    }
     if (p->edge > 0.0 && plot_broken_inside(b, p->edge)) {
         kind[plot_column(b, p->edge)] = 1;
     }
@@ -1798,7 +1799,7 @@ PLOT_FN int plot_spectra_text(plot_out *out, const plot_spectrum *panels, size_t
     plot_break_scale(&b, panels, count, 0.0, PLOT_COLUMNS - 1.0, 2.0);
     b.bulk.to = floor(b.beyond.to > b.beyond.from ? b.bulk.to : 60.0);
     if (b.beyond.to > b.beyond.from) b.beyond.from = b.bulk.to + 2.0;
-    b.bins = (int)b.bulk.to;
+    if (3 * b.bins > 2 * (int)b.bulk.to) b.bins = (int)b.bulk.to; /* else wider than a column */
     b.top = 0.0;
     for (k = 0; k < count; k++) {
         double bins[PLOT_MAX_BINS];

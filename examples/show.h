@@ -169,7 +169,7 @@ static void show_free(show *w) {
 
 static double show_edge(const show *w, const outcome *o, int which) {
     const tws_prediction *p = prediction_of(o, which);
-    if (p != NULL) return p->edge;
+    if (p != NULL && p->edge > 0.0) return p->edge;
     return which == TWS_INITIAL ? tws_bulk_edge(w->s->neurons, w->s->inputs) : o->measured.spectrum[which].edge;
 }
 
