@@ -1325,6 +1325,13 @@ TWSI_FN int twsi_multiply(size_t a, size_t b, size_t *product) {
     return 1;
 }
 
+/* Whether an array of rows x ld elements can exist: no object has more than SIZE_MAX / 2 bytes. The
+   bytes of one of its rows or columns in double precision then fit in size_t, too. */
+TWSI_FN int twsi_fits(size_t rows, size_t ld, size_t size) {
+    size_t count;
+    return twsi_multiply(rows, ld, &count) && count <= SIZE_MAX / 2 / size;
+}
+
 TWSI_FN size_t twsi_min(size_t a, size_t b) { return a < b ? a : b; }
 TWSI_FN size_t twsi_max(size_t a, size_t b) { return a > b ? a : b; }
 TWSI_FN size_t twsi_ceil_div(size_t a, size_t b) { return a / b + (a % b != 0); }
@@ -4309,14 +4316,13 @@ TWSI_FN void twsi_random_matrix(twsi_team *team, uint64_t seed, uint32_t purpose
 /* A sentence where a matrix argument is impossible; TWS_OK where it can be used. */
 TWSI_FN tws_status twsi_check_matrix(tws_context *context, const char *name, const void *matrix,
                                      size_t rows, size_t columns, size_t ld) {
-    size_t count, bytes;
     if (rows == 0 || columns == 0) return TWS_OK;
     if (matrix == NULL) return twsi_fail(context, TWS_BAD_ARGUMENT, "%s is NULL", name);
     if (ld < columns)
         return twsi_fail(context, TWS_BAD_ARGUMENT,
                          "the leading dimension of %s is %lu, it must be at least %lu", name,
                          (unsigned long)ld, (unsigned long)columns);
-    if (!twsi_multiply(rows, ld, &count) || !twsi_multiply(count, sizeof(tws_real), &bytes))
+    if (!twsi_fits(rows, ld, sizeof(tws_real)))
         return twsi_fail(context, TWS_TOO_LARGE, "%s with %lu rows of %lu does not fit in memory",
                          name, (unsigned long)rows, (unsigned long)ld);
     return TWS_OK;
@@ -4904,7 +4910,6 @@ TWSI_FN tws_status twsi_gemm(twsi_team *team, twsi_pool *pool, tws_transpose tra
 TWSI_FN tws_status twsi_gemm_check(tws_context *context, const char *name, const char *ld_name,
                                    size_t rows, size_t columns, size_t ld, int needed,
                                    const tws_real *matrix) {
-    size_t entries, bytes;
     if (ld < columns)
         return twsi_fail(context, TWS_BAD_ARGUMENT,
                          "%s is %lu, but each stored row has %lu columns: at least that many",
@@ -4913,7 +4918,7 @@ TWSI_FN tws_status twsi_gemm_check(tws_context *context, const char *name, const
     if (matrix == NULL)
         return twsi_fail(context, TWS_BAD_ARGUMENT, "%s is NULL, but has %lu x %lu entries", name,
                          (unsigned long)rows, (unsigned long)columns);
-    if (!twsi_multiply(rows, ld, &entries) || !twsi_multiply(entries, sizeof(tws_real), &bytes))
+    if (!twsi_fits(rows, ld, sizeof(tws_real)))
         return twsi_fail(context, TWS_TOO_LARGE,
                          "%s has %lu rows of %s = %lu: its bytes do not fit in size_t", name,
                          (unsigned long)rows, ld_name, (unsigned long)ld);
@@ -6051,7 +6056,7 @@ TWSI_FN tws_status twsi_svd_check_sizes(twsi_svd *svd) {
 TWSI_FN tws_status twsi_svd_prepare(twsi_svd *svd, twsi_svd_output *out) {
     const size_t n = svd->columns, m = svd->rows, top = svd->options.top;
     twsi_pool *pool = svd->pool;
-    size_t entries, side, c;
+    size_t c;
     svd->width = svd->matrix != NULL ? TWSI_SVD_WIDTH : TWSI_SVD_PAIR;
     svd->fast = svd->matrix != NULL &&
                 (svd->options.tolerance >= TWSI_SVD_FAST || sizeof(tws_real) == sizeof(double));
@@ -6062,8 +6067,9 @@ TWSI_FN tws_status twsi_svd_prepare(twsi_svd *svd, twsi_svd_output *out) {
     svd->widest = twsi_max(svd->width, svd->widest);
     svd->restart = twsi_min(c, twsi_min(top + twsi_max(16, top / 2),
                                         twsi_max(top, c - twsi_min(c, 3 * svd->widest))));
-    if (!twsi_multiply(m, svd->matrix != NULL ? svd->ld : n, &entries) ||
-        !twsi_multiply(c + svd->widest, n, &side) || !twsi_multiply(top, twsi_max(m, n), &side))
+    if (!twsi_fits(m, svd->matrix != NULL ? svd->ld : n, sizeof(tws_real)) ||
+        !twsi_fits(c + svd->widest, n, sizeof(double)) ||
+        !twsi_fits(top, twsi_max(m, n), sizeof(double)))
         return twsi_fail(svd->context, TWS_TOO_LARGE,
                          "a matrix of %lu x %lu does not fit in memory", (unsigned long)m,
                          (unsigned long)n);
@@ -6284,7 +6290,7 @@ TWSI_FN tws_status twsi_pencil_check(tws_context *context, const tws_real *a, si
                                      const tws_real *b, size_t ldb, size_t rows, size_t columns,
                                      const double *factors, size_t count,
                                      const double *stop_below) {
-    size_t j, entries;
+    size_t j;
     if (a == NULL || b == NULL || factors == NULL)
         return twsi_fail(context, TWS_BAD_ARGUMENT, "%s is NULL",
                          a == NULL ? "a" : b == NULL ? "b" : "factors");
@@ -6294,7 +6300,8 @@ TWSI_FN tws_status twsi_pencil_check(tws_context *context, const tws_real *a, si
         return twsi_fail(context, TWS_BAD_ARGUMENT, "%s is %lu, must be at least columns = %lu",
                          lda < columns ? "lda" : "ldb",
                          (unsigned long)(lda < columns ? lda : ldb), (unsigned long)columns);
-    if (!twsi_multiply(rows, twsi_max(lda, ldb), &entries))
+    if (!twsi_fits(rows, twsi_max(lda, ldb), sizeof(tws_real)) ||
+        !twsi_fits(count, 1, sizeof(double)))
         return twsi_fail(context, TWS_TOO_LARGE, "a matrix of %lu x %lu does not fit in memory",
                          (unsigned long)rows, (unsigned long)columns);
     for (j = 0; j < count; j++) {
@@ -6522,7 +6529,6 @@ TWSI_FN tws_status twsi_singular_values_in(twsi_bidiagonal *b, tws_context *cont
 TWS_API tws_status tws_singular_values(tws_context *context, const tws_real *matrix, size_t rows,
                                        size_t columns, size_t ld, double *values) {
     twsi_bidiagonal b;
-    size_t entries;
     tws_status status;
     if (matrix == NULL || values == NULL)
         return twsi_fail(context, TWS_BAD_ARGUMENT, "%s is NULL",
@@ -6534,7 +6540,7 @@ TWS_API tws_status tws_singular_values(tws_context *context, const tws_real *mat
     if (ld < columns)
         return twsi_fail(context, TWS_BAD_ARGUMENT, "ld is %lu, must be at least columns = %lu",
                          (unsigned long)ld, (unsigned long)columns);
-    if (!twsi_multiply(rows, ld, &entries) || entries > SIZE_MAX / sizeof(double))
+    if (!twsi_fits(rows, ld, sizeof(double)))
         return twsi_fail(context, TWS_TOO_LARGE, "a matrix of %lu x %lu does not fit in memory",
                          (unsigned long)rows, (unsigned long)columns);
     memset(&b, 0, sizeof b);
@@ -7195,6 +7201,15 @@ TWSI_FN tws_status twsi_readout_rows(twsi_team *team, const tws_network *network
                                gradient, job.rows * job.columns);
 }
 
+TWSI_FN tws_status twsi_keep_loss(tws_context *context, double total, double *loss) {
+    if (loss == NULL) return TWS_OK;
+    if (!(total <= DBL_MAX))
+        return twsi_fail(context, TWS_NOT_FINITE, "the loss overflows: labels or outputs are too "
+                                                  "large for their squares");
+    *loss = total;
+    return TWS_OK;
+}
+
 /* G without the factors a_i of its rows, and the loss, with memory at hand. */
 TWSI_FN tws_status twsi_bare_gradient(twsi_step *step, tws_real *gradient, double *loss) {
     const size_t inputs = step->network->inputs, samples = step->batch->samples;
@@ -7210,8 +7225,7 @@ TWSI_FN tws_status twsi_bare_gradient(twsi_step *step, tws_real *gradient, doubl
                        step->network->count, inputs, step->samples, 1, step->h, step->samples,
                        step->scaled, inputs, start == 0 ? 0 : 1, gradient, inputs);
     }
-    if (loss != NULL) *loss = total;
-    return TWS_OK;
+    return twsi_keep_loss(step->team->context, total, loss);
 }
 
 /* What the weights are after the step, in fresh; the weights themselves stay. */
@@ -7239,7 +7253,7 @@ TWSI_FN tws_status twsi_outputs(twsi_team *team, const tws_network *network,
         if (output != NULL) memcpy(output + start, step.output, step.samples * sizeof(double));
         if (loss != NULL) total += twsi_residuals(&step);
     }
-    if (status == TWS_OK && loss != NULL) *loss = total;
+    if (status == TWS_OK) status = twsi_keep_loss(team->context, total, loss);
     twsi_pool_close(&pool);
     return status;
 }
@@ -7604,9 +7618,22 @@ TWSI_FN tws_status twsi_describe(tws_context *context, twsi_pool *pool, const do
     return status;
 }
 
+/* The small arrays that tell where a spectrum points; NULL is none. */
+TWSI_FN tws_status twsi_check_pointers(tws_context *context, const char *name, const tws_real *x,
+                                       size_t count) {
+    size_t i;
+    for (i = 0; x != NULL && i < count; i++)
+        if (!(fabs((double)x[i]) <= DBL_MAX))
+            return twsi_fail(context, TWS_NOT_FINITE, "%s[%lu] is %g, it must be finite", name,
+                             (unsigned long)i, (double)x[i]);
+    return TWS_OK;
+}
+
 TWSI_FN tws_status twsi_check_measure(tws_context *context, const tws_real *weights, size_t count,
-                                      size_t inputs, const tws_real *directions, size_t p,
-                                      size_t top, const tws_spectrum *spectrum) {
+                                      size_t inputs, const tws_real *readout,
+                                      const tws_real *directions, size_t p, size_t top,
+                                      const tws_spectrum *spectrum) {
+    tws_status status;
     if (spectrum == NULL) return twsi_fail(context, TWS_BAD_ARGUMENT, "spectrum is NULL");
     if (count == 0 || inputs == 0)
         return twsi_fail(context, TWS_BAD_ARGUMENT,
@@ -7619,14 +7646,18 @@ TWSI_FN tws_status twsi_check_measure(tws_context *context, const tws_real *weig
     if (directions != NULL && p > TWS_MAX_DIRECTIONS)
         return twsi_fail(context, TWS_BAD_ARGUMENT, "p is %lu, it must be at most %d",
                          (unsigned long)p, TWS_MAX_DIRECTIONS);
-    return twsi_check_matrix(context, "weights", weights, count, inputs, inputs);
+    status = twsi_check_matrix(context, "weights", weights, count, inputs, inputs);
+    if (status == TWS_OK) status = twsi_check_pointers(context, "readout", readout, count);
+    if (status == TWS_OK && p > 0)
+        status = twsi_check_pointers(context, "directions", directions, p * inputs);
+    return status;
 }
 
 TWS_API tws_status tws_measure(tws_context *context, const tws_real *weights, size_t count,
                                size_t inputs, const tws_real *readout, const tws_real *directions,
                                size_t p, size_t top, uint64_t seed, tws_spectrum *spectrum) {
     tws_status status =
-        twsi_check_measure(context, weights, count, inputs, directions, p, top, spectrum);
+        twsi_check_measure(context, weights, count, inputs, readout, directions, p, top, spectrum);
     tws_svd_options options;
     tws_svd_result result;
     double *left = NULL, *right = NULL, *square = NULL;
@@ -7656,6 +7687,10 @@ TWS_API tws_status tws_measure(tws_context *context, const tws_real *weights, si
             square[i] = twsi_dot(weights + i * inputs, weights + i * inputs, inputs);
         described = twsi_describe(context, &pool, square, count, inputs, readout, directions, p,
                                   left, right, spectrum);
+        if (described == TWS_OK && directions != NULL &&
+            !twsi_all_finite(spectrum->alignments, top))
+            described = twsi_fail(context, TWS_NOT_FINITE,
+                                  "directions are too large, their rows must be orthonormal");
         if (described != TWS_OK) status = described;
     }
     twsi_pool_close(&pool);
@@ -11105,7 +11140,6 @@ TWS_API tws_status tws_readout_outputs(tws_context *context, const tws_real *fea
                                        const double *coefficients, size_t count, double *outputs) {
     twsi_ridge_job job;
     twsi_team team;
-    size_t products;
     tws_status status = twsi_check_matrix(context, "features", features, samples, width, ld);
     if (status == TWS_OK) status = twsi_require(context, "coefficients", coefficients);
     if (status == TWS_OK) status = twsi_require(context, "outputs", outputs);
@@ -11114,7 +11148,7 @@ TWS_API tws_status tws_readout_outputs(tws_context *context, const tws_real *fea
         return twsi_fail(context, TWS_BAD_ARGUMENT,
                          "samples is %lu, width is %lu, count is %lu, each must be at least 1",
                          (unsigned long)samples, (unsigned long)width, (unsigned long)count);
-    if (!twsi_multiply(samples, count, &products) || products > SIZE_MAX / sizeof(double))
+    if (!twsi_fits(samples, count, sizeof(double)))
         return twsi_fail(context, TWS_TOO_LARGE, "%lu outputs for %lu coefficient vectors do not "
                          "fit in memory", (unsigned long)samples, (unsigned long)count);
     status = twsi_team_open(&team, context, twsi_ridge_chunks(samples, width));
@@ -11543,8 +11577,6 @@ TWS_API tws_status tws_ridge_operator(tws_context *context, tws_operator apply, 
     if (status == TWS_OK && !(tolerance >= 1e-14 && tolerance <= 0.1))
         status = twsi_fail(context, TWS_BAD_ARGUMENT,
                            "tolerance is %.9g, it must be from 1e-14 to 0.1", tolerance);
-    if (status == TWS_OK && !twsi_all_finite(labels, samples))
-        status = twsi_fail(context, TWS_NOT_FINITE, "labels contain NaN or infinity");
     if (status != TWS_OK) return status;
     memset(&g, 0, sizeof g);
     known.apply = apply;
@@ -11568,6 +11600,10 @@ TWS_API tws_status tws_ridge_operator(tws_context *context, tws_operator apply, 
     if (pool.status != TWS_OK)
         status = twsi_fail(context, pool.status, "no memory for 6 vectors of %lu numbers",
                            (unsigned long)longer);
+    if (status == TWS_OK && !twsi_all_finite(labels, samples)) {
+        twsi_pool_close(&pool);
+        return twsi_fail(context, TWS_NOT_FINITE, "labels contain NaN or infinity");
+    }
     if (status == TWS_OK && known.dual) memcpy(right, labels, samples * sizeof *right);
     if (status == TWS_OK && !known.dual && apply(user, 1, labels, right) != TWS_OK)
         status = TWS_CALLBACK_FAILED;
@@ -11915,6 +11951,10 @@ TWSI_FN tws_status twsi_path_solve(twsi_path *path, const double *lambdas, doubl
         }
         if (train != NULL) train[c] = sum[0] / (double)path->samples;
         if (loo != NULL) loo[c] = sum[1] / (double)path->samples;
+        if ((train != NULL && !(sum[0] <= DBL_MAX)) || (loo != NULL && !(sum[1] <= DBL_MAX)))
+            return twsi_fail(path->team->context, TWS_NOT_FINITE,
+                             "the error at lambda = %g overflows: labels are too large for their "
+                             "squares", lambdas[c]);
     }
     return TWS_OK;
 }
@@ -12060,14 +12100,12 @@ TWS_API tws_status tws_kernel_path(tws_context *context, const double *kernel, s
                                    double *coefficients, double *train, double *loo) {
     twsi_team team;
     twsi_pool pool;
-    size_t entries;
     tws_status status = twsi_require(context, "kernel", kernel);
     memset(&team, 0, sizeof team);
     if (status == TWS_OK) status = twsi_require(context, "labels", labels);
     if (status == TWS_OK) status = twsi_require(context, "lambdas", lambdas);
     if (status == TWS_OK) status = twsi_check_ridge(context, samples, samples, lambdas, count);
-    if (status == TWS_OK && (!twsi_multiply(samples, samples, &entries) ||
-                             entries > SIZE_MAX / sizeof(double)))
+    if (status == TWS_OK && !twsi_fits(samples, samples, sizeof(double)))
         status = twsi_fail(context, TWS_TOO_LARGE, "a kernel of %lu x %lu does not fit in memory",
                            (unsigned long)samples, (unsigned long)samples);
     if (status == TWS_OK)
@@ -12187,6 +12225,9 @@ TWSI_FN tws_status twsi_kernel_fill(twsi_limit_kernel *job, twsi_pool *pool,
         return twsi_fail(job->team->context, pool->status, "no memory for the terms of the kernel");
     twsi_kernel_norms(first, job->count1, d, job->norm1, &low, &high);
     if (!job->same) twsi_kernel_norms(second, job->count2, d, job->norm2, &low, &high);
+    if (!(high <= DBL_MAX))
+        return twsi_fail(job->team->context, TWS_NOT_FINITE,
+                         "an input is so long that its squares overflow");
     low /= sqrt((double)d);
     high = fmax(high / sqrt((double)d), low + 1e-3);
     for (i = 0; i < TWSI_KERNEL_SCALES; i++) {
@@ -12212,7 +12253,6 @@ TWS_API tws_status tws_limit_kernel(tws_context *context, const tws_activation *
     twsi_team team;
     twsi_pool pool;
     const char *why;
-    size_t entries;
     tws_status status = twsi_require(context, "activation", activation);
     memset(&job, 0, sizeof job);
     memset(&team, 0, sizeof team);
@@ -12233,7 +12273,7 @@ TWS_API tws_status tws_limit_kernel(tws_context *context, const tws_activation *
     if (status == TWS_OK)
         status = twsi_check_matrix(context, "second", second, count2, inputs, inputs);
     if (status == TWS_OK &&
-        (!twsi_multiply(count1, count2, &entries) || entries > SIZE_MAX / sizeof(double)))
+        !twsi_fits(count1, count2, sizeof(double)))
         status = twsi_fail(context, TWS_TOO_LARGE, "a kernel of %lu x %lu does not fit in memory",
                            (unsigned long)count1, (unsigned long)count2);
     if (status == TWS_OK)

@@ -1,0 +1,483 @@
+/* Every public function that takes an array or memory, called in one small world:
+   - each of its allocations fails in turn: TWS_OUT_OF_MEMORY, nothing leaked, inputs untouched, the
+     outputs too where the header promises it, and once none fails the same bits as before;
+   - NaN, infinity, the largest and the smallest numbers in each of its inputs: a status, a sentence
+     that names the array, and finite outputs wherever the status is TWS_OK;
+   - sizes whose products pass SIZE_MAX: refused, nothing touched. */
+#define TWOSTEP_IMPLEMENTATION
+#include "twostep.h"
+#include "check.h"
+#include "failing.h"
+
+enum { N = 12, D = 10, S = 14, P = 1, TOP = 3, LAMBDAS = 2 };
+
+/* What the calls read, and what they write. */
+typedef struct inputs {
+    tws_real W[N * D], a[N], X[S * D], y[S], X2[S * D], y2[S], B[P * D], F[S * N];
+    double factors[2], lambdas[LAMBDAS], coefficients[LAMBDAS * N], kernel[S * S], labels[S], levels[2];
+} inputs;
+
+typedef struct outputs {
+    tws_real C[S * S], W[N * D];
+    double x[4096];
+    tws_result result;
+    tws_limit limit;
+    tws_prediction one, two;
+    tws_spectrum spectrum;
+    tws_svd_result counts[2];
+} outputs;
+
+static inputs in, original;
+static outputs out, expected, blank;
+static tws_context context;
+static tws_config config;
+static tws_theory_input theory;
+
+static tws_network network(void) {
+    tws_network n;
+    memset(&n, 0, sizeof n);
+    n.count = N;
+    n.inputs = D;
+    n.output_scale = 0.3;
+    n.activation = config.activation;
+    n.weights = in.W;
+    n.readout = in.a;
+    return n;
+}
+
+static tws_batch batch(void) {
+    tws_batch b;
+    memset(&b, 0, sizeof b);
+    b.samples = S;
+    b.inputs = in.X;
+    b.labels = in.y;
+    return b;
+}
+
+static tws_status product(void *user, int transposed, const double *x, double *y) {
+    size_t i, j;
+    (void)user;
+    for (i = 0; i < (size_t)(transposed ? N : S); i++) y[i] = 0;
+    for (i = 0; i < S; i++)
+        for (j = 0; j < N; j++) y[transposed ? j : i] += (double)in.F[i * N + j] * x[transposed ? i : j];
+    return TWS_OK;
+}
+
+/* ---- the calls ---- */
+
+static tws_status call_gemm(void) {
+    return tws_gemm(&context, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, S, N, D, 1, in.X, D, in.W, D, (tws_real)0.5, out.C, S);
+}
+static tws_status call_normals(void) {
+    tws_random r = tws_random_stream(1, TWS_FOR_USER, 2);
+    return tws_random_normals(&context, &r, out.C, 77);
+}
+static tws_status call_matrix(void) { return tws_random_matrix(&context, 1, TWS_FOR_USER, 3, 5, 11, out.C, 12); }
+static tws_status call_activate(void) { return tws_activate(&context, &config.activation, in.X, out.C, out.W, N * D); }
+static tws_status call_svd(void) {
+    tws_svd_options o = tws_default_svd_options(TOP);
+    return tws_svd(&context, &o, in.W, N, D, D, out.x, out.x + 100, out.x + 200, out.x + 300, out.counts);
+}
+static tws_status call_svd_operator(void) {
+    tws_svd_options o = tws_default_svd_options(TOP);
+    return tws_svd_operator(&context, &o, product, NULL, S, N, out.x, out.x + 100, out.x + 200, out.x + 300, out.counts);
+}
+static tws_status call_pencil(void) {
+    tws_svd_options o = tws_default_svd_options(TOP);
+    return tws_svd_pencil(&context, &o, in.W, D, in.X, D, N, D, in.factors, 2, in.levels, out.x, out.x + 100, out.x + 300,
+                          out.x + 500, out.counts);
+}
+static tws_status call_singular_values(void) { return tws_singular_values(&context, in.W, N, D, D, out.x); }
+static tws_status call_weights(void) { return tws_make_weights(&context, &config, 0, N, out.W); }
+static tws_status call_readout(void) { return tws_make_readout(&context, &config, 0, N, out.C); }
+static tws_status call_directions(void) { return tws_make_directions(&context, &config, out.C); }
+static tws_status call_batch(void) { return tws_make_batch(&context, &config, in.B, 1, out.C, out.W); }
+static tws_status call_samples(void) { return tws_make_samples(&context, &config, in.B, 1, 3, 5, out.C, out.W); }
+static tws_status call_forward(void) {
+    const tws_network n = network();
+    const tws_batch b = batch();
+    return tws_forward(&context, &n, &b, out.x);
+}
+static tws_status call_loss(void) {
+    const tws_network n = network();
+    const tws_batch b = batch();
+    return tws_loss(&context, &n, &b, out.x);
+}
+static tws_status call_gradient(void) {
+    const tws_network n = network();
+    const tws_batch b = batch();
+    return tws_gradient(&context, &n, &b, out.W, out.x);
+}
+static tws_status call_step(void) {
+    tws_network n = network();
+    const tws_batch b = batch();
+    tws_status status;
+    tws_real before[N * D];
+    n.weights = before;
+    memcpy(before, in.W, sizeof before);
+    status = tws_step(&context, &n, &b, 0.7, before, out.x);
+    if (status == TWS_OK) memcpy(out.W, before, sizeof before);
+    else CHECK(memcmp(before, in.W, sizeof before) == 0);
+    return status;
+}
+static tws_status call_measure(void) { return tws_measure(&context, in.W, N, D, in.a, in.B, P, TOP, 1, &out.spectrum); }
+static tws_status call_hermite(void) { return tws_hermite_coefficients(&context, &config.activation, out.x, 12); }
+static tws_status call_limit(void) { return tws_limit_theory(&context, &theory, &out.limit); }
+static tws_status call_predict(void) { return tws_predict(&context, &theory, &out.one, &out.two); }
+static tws_status call_bulk(void) { return tws_predict_bulk(&context, &theory, in.lambdas, LAMBDAS, out.x, out.x + 10); }
+static tws_status call_surrogate(void) {
+    return tws_surrogate(&context, &theory, in.X, in.y, in.X2, in.y2, in.a, in.B, &out.two, out.x, out.x + 1000);
+}
+static tws_status call_features(void) {
+    const tws_network n = network();
+    const tws_batch b = batch();
+    return tws_features(&context, &n, &b, out.C, N);
+}
+static tws_status call_ridge(void) { return tws_ridge(&context, in.F, S, N, N, in.y, in.lambdas[0], out.x, NULL); }
+static tws_status call_ridge_path(void) {
+    return tws_ridge_path(&context, in.F, S, N, N, in.y, in.lambdas, LAMBDAS, out.x, out.x + 100, out.x + 200);
+}
+static tws_status call_kernel_path(void) {
+    return tws_kernel_path(&context, in.kernel, S, in.y, in.lambdas, LAMBDAS, out.x, out.x + 100, out.x + 200);
+}
+static tws_status call_ridge_operator(void) {
+    return tws_ridge_operator(&context, product, NULL, S, N, in.labels, in.lambdas[0], 1e-9, 100, out.x, NULL);
+}
+static tws_status call_outputs(void) {
+    return tws_readout_outputs(&context, in.F, S, N, N, in.coefficients, LAMBDAS, out.x);
+}
+static tws_status call_limit_kernel(void) {
+    return tws_limit_kernel(&context, &config.activation, D, in.X, S, in.X2, S, out.x);
+}
+static tws_status call_run(void) {
+    const tws_status status = tws_run(&context, &config, TWS_ALL_CASES, &out.result);
+    out.result.seconds_data = out.result.seconds_step1 = out.result.seconds_step2 = 0;
+    out.result.seconds_spectrum = out.result.seconds_total = 0;
+    return status;
+}
+static tws_status see(void *user, tws_case which, const tws_real *weights, const tws_real *readout) {
+    (void)user;
+    out.x[which] = (double)weights[3] + (double)readout[N - 1];
+    return TWS_OK;
+}
+static tws_status call_visit(void) {
+    const tws_status status = tws_run_visit(&context, &config, 0, see, NULL, &out.result);
+    out.result.seconds_data = out.result.seconds_step1 = out.result.seconds_step2 = 0;
+    out.result.seconds_spectrum = out.result.seconds_total = 0;
+    return status;
+}
+static int hear(void *user, size_t row, const tws_spectrum *cells) {
+    (void)user;
+    out.x[row] = cells[0].edge + cells[1].edge;
+    return 0;
+}
+static tws_status call_sweep(void) {
+    static const double alpha1[2] = {0, 0.3}, alpha2[2] = {0.1, 0.4};
+    tws_sweep_plan plan;
+    memset(&plan, 0, sizeof plan);
+    plan.alpha1 = alpha1;
+    plan.rows = 2;
+    plan.alpha2 = alpha2;
+    plan.columns = 2;
+    plan.report = hear;
+    return tws_sweep(&context, &config, &plan);
+}
+
+enum { ALLOCATES = 1, KEEPS = 2, IEEE = 4, SINGULAR = 8 };
+/* ALLOCATES: at least once. KEEPS: an error leaves the outputs as they were. IEEE: hostile numbers
+   are no error but follow the arithmetic. SINGULAR: extreme numbers may make a system that is
+   refused as not positive definite, or a theory refused as overflowing. */
+
+typedef struct call {
+    const char *name;
+    tws_status (*make)(void);
+    int flags;
+    const char *reads; /* letters of the inputs below */
+} call;
+
+static const call calls[] = {
+    {"tws_gemm", call_gemm, ALLOCATES | KEEPS | IEEE, "XW"},
+    {"tws_random_normals", call_normals, 0, ""},
+    {"tws_random_matrix", call_matrix, 0, ""},
+    {"tws_activate", call_activate, IEEE, "X"},
+    {"tws_svd", call_svd, ALLOCATES, "W"},
+    {"tws_svd_operator", call_svd_operator, ALLOCATES, "F"},
+    {"tws_svd_pencil", call_pencil, ALLOCATES, "Wxf"},
+    {"tws_singular_values", call_singular_values, ALLOCATES, "W"},
+    {"tws_make_weights", call_weights, 0, ""},
+    {"tws_make_readout", call_readout, 0, ""},
+    {"tws_make_directions", call_directions, 0, ""},
+    {"tws_make_batch", call_batch, 0, "B"},
+    {"tws_make_samples", call_samples, 0, "B"},
+    {"tws_forward", call_forward, ALLOCATES, "WaX"},
+    {"tws_loss", call_loss, ALLOCATES, "WaXy"},
+    {"tws_gradient", call_gradient, ALLOCATES, "WaXy"},
+    {"tws_step", call_step, ALLOCATES, "WaXy"},
+    {"tws_measure", call_measure, ALLOCATES, "WaB"},
+    {"tws_hermite_coefficients", call_hermite, 0, ""},
+    {"tws_limit_theory", call_limit, ALLOCATES | KEEPS, ""},
+    {"tws_predict", call_predict, ALLOCATES | KEEPS, ""},
+    {"tws_predict_bulk", call_bulk, ALLOCATES | KEEPS, "l"},
+    {"tws_surrogate", call_surrogate, ALLOCATES | SINGULAR, "XyVvaB"},
+    {"tws_features", call_features, ALLOCATES, "WX"},
+    {"tws_ridge", call_ridge, ALLOCATES | SINGULAR, "Fym"},
+    {"tws_ridge_path", call_ridge_path, ALLOCATES | SINGULAR, "Fyl"},
+    {"tws_kernel_path", call_kernel_path, ALLOCATES | SINGULAR, "Kyl"},
+    {"tws_ridge_operator", call_ridge_operator, ALLOCATES | SINGULAR, "Lm"},
+    {"tws_readout_outputs", call_outputs, IEEE, "Fc"},
+    {"tws_limit_kernel", call_limit_kernel, ALLOCATES, "XV"},
+    {"tws_run", call_run, ALLOCATES, ""},
+    {"tws_run_visit", call_visit, ALLOCATES, ""},
+    {"tws_sweep", call_sweep, ALLOCATES, ""},
+};
+
+/* An array of the inputs: of reals, or of doubles. */
+typedef struct array { /* K: the first row, m: one lambda, x: the first rows, all that is read */
+    char letter;
+    tws_real *reals;
+    double *doubles;
+    size_t count;
+} array;
+
+static const array arrays[] = {
+    {'W', in.W, NULL, N * D},        {'a', in.a, NULL, N},
+    {'X', in.X, NULL, S * D},        {'y', in.y, NULL, S},
+    {'V', in.X2, NULL, S * D},       {'v', in.y2, NULL, S},
+    {'B', in.B, NULL, P * D},        {'F', in.F, NULL, S * N},
+    {'f', NULL, in.factors, 2},      {'l', NULL, in.lambdas, LAMBDAS},
+    {'c', NULL, in.coefficients, LAMBDAS * N}, {'K', NULL, in.kernel, S},
+    {'L', NULL, in.labels, S},       {'m', NULL, in.lambdas, 1},
+    {'x', in.X, NULL, N * D},
+};
+
+static void world(void) {
+    tws_network n;
+    tws_batch b;
+    size_t i;
+    memset(&in, 0, sizeof in);
+    memset(&blank, 0x5a, sizeof blank);
+    config = tws_default_config();
+    config.neurons = N;
+    config.inputs = D;
+    config.samples = S;
+    config.top = TOP;
+    config.noise = 0.1;
+    theory = tws_theory_from_config(&config);
+    theory.batches = TWS_FRESH;
+    tws_make_weights(NULL, &config, 0, N, in.W);
+    tws_make_readout(NULL, &config, 0, N, in.a);
+    tws_make_directions(NULL, &config, in.B);
+    tws_make_batch(NULL, &config, in.B, 0, in.X, in.y);
+    tws_make_batch(NULL, &config, in.B, 1, in.X2, in.y2);
+    n = network();
+    b = batch();
+    tws_features(NULL, &n, &b, in.F, N);
+    tws_limit_kernel(NULL, &config.activation, D, in.X, S, NULL, 0, in.kernel);
+    in.factors[1] = 0.5;
+    in.lambdas[0] = 0.1;
+    in.lambdas[1] = 1;
+    in.levels[0] = in.levels[1] = 0;
+    for (i = 0; i < LAMBDAS * N; i++) in.coefficients[i] = 0.1 * (double)i - 1;
+    for (i = 0; i < S; i++) in.labels[i] = (double)in.y[i];
+    memcpy(&original, &in, sizeof in);
+}
+
+static void start(failing *memory) {
+    memset(memory, 0, sizeof *memory);
+    memory->fail_at = -1;
+    context = tws_default_context();
+    context.threads = 2;
+    context.allocator.allocate = failing_allocate;
+    context.allocator.release = failing_release;
+    context.allocator.user = memory;
+    memcpy(&out, &blank, sizeof out);
+}
+
+static void say(const char *what, const char *name, tws_status status) {
+    fprintf(stderr, "%s: %s: %s: %s\n", name, what, tws_status_text(status), context.message);
+}
+
+/* ---- failing allocations ---- */
+
+static void allocations(const call *c) {
+    failing memory;
+    tws_status status;
+    long total, k;
+    start(&memory);
+    status = c->make();
+    if (!CHECK(status == TWS_OK)) say("the plain call", c->name, status);
+    memcpy(&expected, &out, sizeof out);
+    total = memory.calls;
+    CHECK(memory.out == 0 && (total > 0) == ((c->flags & ALLOCATES) != 0));
+    for (k = 0; k < total; k++) {
+        start(&memory);
+        memory.fail_at = k;
+        status = c->make();
+        if (!CHECK(status == TWS_OUT_OF_MEMORY && context.message[0] != '\0')) say("one block less", c->name, status);
+        CHECK(memory.out == 0);
+        CHECK(memcmp(&in, &original, sizeof in) == 0);
+        if (c->flags & KEEPS) CHECK(memcmp(&out, &blank, sizeof out) == 0);
+    }
+    start(&memory);
+    memory.fail_at = total;
+    CHECK(c->make() == TWS_OK && memory.out == 0 && memcmp(&out, &expected, sizeof out) == 0);
+}
+
+/* ---- hostile numbers ---- */
+
+static int is_finite(double x) { return x - x == 0; }
+
+/* What the call has written (everything that differs from the blank pattern) is finite. */
+static int outputs_finite(void) {
+    size_t i;
+    for (i = 0; i < S * S; i++)
+        if (memcmp(&out.C[i], &blank.C[i], sizeof(tws_real)) != 0 && !is_finite((double)out.C[i])) return 0;
+    for (i = 0; i < N * D; i++)
+        if (memcmp(&out.W[i], &blank.W[i], sizeof(tws_real)) != 0 && !is_finite((double)out.W[i])) return 0;
+    for (i = 0; i < sizeof out.x / sizeof *out.x; i++)
+        if (!is_finite(out.x[i])) return 0;
+    if (out.spectrum.top <= TWS_MAX_TOP) {
+        for (i = 0; i < out.spectrum.top; i++)
+            if (!is_finite(out.spectrum.singular_values[i]) || !is_finite(out.spectrum.alignments[i]) ||
+                !is_finite(out.spectrum.readout_alignments[i]))
+                return 0;
+        if (!is_finite(out.spectrum.edge) || !is_finite(out.spectrum.captured)) return 0;
+    }
+    if (out.two.outliers <= TWS_MAX_OUTLIERS)
+        for (i = 0; i < out.two.outliers; i++)
+            if (!is_finite(out.two.singular_values[i]) || !is_finite(out.two.alignments[i])) return 0;
+    return 1;
+}
+
+static void put(const array *at, size_t index, double value) {
+    if (at->reals != NULL) at->reals[index] = (tws_real)value;
+    else at->doubles[index] = value;
+}
+
+static void numbers(const call *c) {
+    static const double wild[] = {1e38, -3e38, 1e308, 5e-324, 1e-45, 1e19, -1e-38, 0};
+    const double bad[3] = {(double)NAN, (double)INFINITY, -(double)INFINITY};
+    const char *letter;
+    failing memory;
+    for (letter = c->reads; *letter != '\0'; letter++) {
+        const array *at = arrays;
+        size_t place, k;
+        while (at->letter != *letter) at++;
+        for (place = 0; place < 3; place++)
+            for (k = 0; k < 3 + sizeof wild / sizeof *wild; k++) {
+                const double value = k < 3 ? bad[k] : wild[k - 3];
+                const int stored_finite = at->reals != NULL ? is_finite((double)(tws_real)value) : is_finite(value);
+                inputs now;
+                tws_status status;
+                put(at, place == 0 ? 0 : place == 1 ? at->count / 2 : at->count - 1, value);
+                memcpy(&now, &in, sizeof in);
+                start(&memory);
+                status = c->make();
+                if (c->flags & IEEE) {
+                    CHECK(status == TWS_OK);
+                } else if (!stored_finite) {
+                    /* lambdas and factors are parameters, so out of their range; values asked for
+                       where there is no density have density 0 */
+                    const int parameter = strchr("lmf", *letter) != NULL;
+                    const int silent = *letter == 'l' && c->make == call_bulk;
+                    if (!CHECK(silent ? status == TWS_OK : parameter ? status == TWS_BAD_ARGUMENT : status == TWS_NOT_FINITE)) {
+                        fprintf(stderr, "  %g in %c[%d]\n", value, *letter, (int)place);
+                        say("not finite", c->name, status);
+                    }
+                } else if (!CHECK(status == TWS_OK || status == TWS_NOT_FINITE || status == TWS_NOT_CONVERGED ||
+                                  (status == TWS_BAD_ARGUMENT && (c->flags & SINGULAR || strchr("lmf", *letter) != NULL)))) {
+                    fprintf(stderr, "  %g in %c[%d]\n", value, *letter, (int)place);
+                    say("extreme", c->name, status);
+                }
+                if (status == TWS_OK && !(c->flags & IEEE) && !CHECK(outputs_finite())) {
+                    fprintf(stderr, "  %g in %c[%d]\n", value, *letter, (int)place);
+                    say("an output is not finite", c->name, status);
+                }
+                CHECK(status == TWS_OK || context.message[0] != '\0');
+                CHECK(memory.out == 0 && memcmp(&in, &now, sizeof in) == 0);
+                memcpy(&in, &original, sizeof in);
+            }
+    }
+}
+
+/* ---- sizes ---- */
+
+static void refused(const char *what, tws_status status) {
+    if (!CHECK(status == TWS_TOO_LARGE || status == TWS_BAD_ARGUMENT || status == TWS_OUT_OF_MEMORY)) say(what, "sizes", status);
+    CHECK(context.message[0] != '\0');
+    context.message[0] = '\0';
+}
+
+/* Sizes whose products, in elements or in bytes, do not fit in size_t. */
+static void sizes(void) {
+    const size_t most = (size_t)-1, half = most / 2, root = (size_t)1 << (4 * sizeof(size_t));
+    const size_t pairs[][2] = {{most, 2}, {2, most}, {half, 3}, {3, half}, {root, root}, {most / 4, 8}, {most / 8, 8},
+                               {most, most}, {most / sizeof(tws_real), 2}, {root, root / 4}, {root / 2, root / 2}};
+    tws_svd_options options = tws_default_svd_options(1);
+    failing memory;
+    size_t k;
+    start(&memory);
+    for (k = 0; k < sizeof pairs / sizeof *pairs; k++) {
+        const size_t r = pairs[k][0], c = pairs[k][1];
+        tws_network n = network();
+        tws_batch b = batch();
+        size_t iterations;
+        refused("gemm", tws_gemm(&context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, r, c, 1, 1, in.X, 1, in.W, c, 0, out.C, c));
+        refused("gemm, A", tws_gemm(&context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, r, 1, c, 1, in.X, c, in.W, 1, 0, out.C, 1));
+        refused("gemm, B", tws_gemm(&context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, 1, c, r, 1, in.X, r, in.W, c, 0, out.C, c));
+        refused("matrix", tws_random_matrix(&context, 1, 1, 0, r, c, out.C, c));
+        refused("svd", tws_svd(&context, &options, in.W, r, c, c, out.x, NULL, NULL, NULL, NULL));
+        refused("operator", tws_svd_operator(&context, &options, product, NULL, r, c, out.x, out.x, out.x, NULL, NULL));
+        refused("pencil", tws_svd_pencil(&context, &options, in.W, c, in.X, c, r, c, in.factors, 2, NULL, out.x, NULL, NULL, NULL, NULL));
+        refused("pencil, many", tws_svd_pencil(&context, &options, in.W, c, in.X, c, 4, 4, in.factors, half, NULL, out.x, NULL, NULL, NULL, NULL));
+        refused("values", tws_singular_values(&context, in.W, r, c, c, out.x));
+        refused("measure", tws_measure(&context, in.W, r, c, NULL, NULL, 0, 1, 1, &out.spectrum));
+        n.count = r, n.inputs = c;
+        refused("forward, N d", tws_forward(&context, &n, &b, out.x));
+        refused("gradient, N d", tws_gradient(&context, &n, &b, out.W, NULL));
+        refused("step, N d", tws_step(&context, &n, &b, 1, in.W, NULL));
+        refused("features, N d", tws_features(&context, &n, &b, out.C, r));
+        n = network(), n.inputs = c, b.samples = r;
+        refused("forward, n d", tws_forward(&context, &n, &b, out.x));
+        refused("loss, n d", tws_loss(&context, &n, &b, out.x));
+        refused("gradient, n d", tws_gradient(&context, &n, &b, out.W, NULL));
+        n = network(), b = batch(), b.samples = r;
+        refused("features, n N", tws_features(&context, &n, &b, out.C, c));
+        refused("ridge", tws_ridge(&context, in.F, r, c, c, in.y, 1, out.x, &iterations));
+        refused("path", tws_ridge_path(&context, in.F, r, c, c, in.y, in.lambdas, 2, out.x, out.x, out.x));
+        refused("path, many", tws_ridge_path(&context, in.F, S, N, N, in.y, in.lambdas, half, out.x, out.x, out.x));
+        refused("kernel path", tws_kernel_path(&context, in.kernel, r, in.y, in.lambdas, c, out.x, out.x, out.x));
+        if (r >= half / 8 || c >= half / 8) /* what any memory might hold is taken for granted */
+            refused("ridge operator", tws_ridge_operator(&context, product, NULL, r, c, in.labels, 1, 1e-6, 10, out.x, &iterations));
+        refused("outputs", tws_readout_outputs(&context, in.F, r, c, c, in.coefficients, 1, out.x));
+        refused("kernel", tws_limit_kernel(&context, &config.activation, c, in.X, r, NULL, 0, out.x));
+        refused("kernel, pairs", tws_limit_kernel(&context, &config.activation, D, in.X, r, in.X2, c, out.x));
+        CHECK(memory.out == 0 && memcmp(&in, &original, sizeof in) == 0);
+    }
+    for (k = 0; k < 9; k++) { /* N, d, n that the configuration allows and no memory holds */
+        const size_t top = sizeof(size_t) > 4 ? (size_t)1 << (sizeof(size_t) > 4 ? 31 : 0) : half;
+        config.neurons = k % 3 == 0 ? 2 : top;
+        config.inputs = k % 3 == 1 ? 2 : top;
+        config.samples = k % 3 == 2 ? 2 : top;
+        config.top = 1;
+        config.target.directions = 1;
+        memory.fail_at = memory.calls + (long)(k / 3); /* in case it is not refused at once */
+        refused("run", tws_run(&context, &config, TWS_ALL_CASES, &out.result));
+        CHECK(memory.out == 0);
+    }
+    world();
+}
+
+int main(int count, char **arguments) {
+    size_t k;
+    world();
+    for (k = 0; k < sizeof calls / sizeof *calls; k++) {
+        const long before = check_failed;
+        if (count > 1 && strstr(calls[k].name, arguments[1]) == NULL) continue;
+        allocations(&calls[k]);
+        numbers(&calls[k]);
+        if (check_failed > before) fprintf(stderr, "%s: %ld failed\n", calls[k].name, check_failed - before);
+    }
+    if (count == 1) sizes();
+    return check_report();
+}
