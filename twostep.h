@@ -515,8 +515,8 @@ typedef tws_status (*tws_operator)(void *user, int transposed, const double *x, 
 typedef struct tws_svd_options {
     size_t top;        /* how many values, 1 to min(rows, columns) */
     double tolerance;  /* residual relative to the largest value, 1e-12 to 0.1; default 1e-6 */
-    size_t max_passes; /* passes over the matrix before giving up, at least 1 (one more measures
-                          the residuals); default 10000 */
+    size_t max_passes; /* passes over the matrix before giving up, at least 1 (up to two more
+                          certify and measure); default 10000 */
     size_t max_basis;  /* vectors kept, at least min(columns, top + 16); 0: chosen from top */
     double stop_below; /* > 0: only values above this are wanted; 0: all of top; default 0 */
     uint64_t seed;     /* of the random start vectors; default 1 */

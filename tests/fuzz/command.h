@@ -76,7 +76,7 @@ static int command_run(int count, char **arguments, unsigned long hash) {
     int status, lines = 0;
     said = tmpfile();
     if (said == NULL) exit(2);
-    memory_limit = hash % 10 == 0 ? 12000000 : 300000;
+    memory_limit = hash % 10 == 0 ? 1500000 : 300000;
     blocks = 0;
     status = twostep_main(count, arguments);
     LAW(status == 0 || status == 1 || status == 2);
