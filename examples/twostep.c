@@ -1080,7 +1080,9 @@ static int work(settings *s) {
     wanted = svg.stream != NULL || (report && (BIT(s->command) & HISTOGRAM));
     result = own_given(s) ? own_compute(s, &o, wanted ? &pictures : NULL) : compute(s, &o, wanted ? &pictures : NULL);
     if (result == 0 && json.stream != NULL) json_report(json.stream, s, &o);
-    if (result == 0 && svg.stream != NULL && show_svg(svg.stream, &pictures, &o) != 0) result = EXIT_FAILED;
+    errno = 0;
+    if (result == 0 && svg.stream != NULL && show_svg(svg.stream, &pictures, &o) != 0)
+        result = file_failed("write", svg.name);
     if (close_result(&json, result == 0) != 0) result = EXIT_FAILED;
     if (close_result(&svg, result == 0) != 0) result = EXIT_FAILED;
     if (result == 0 && report) print_report(s, &o, wanted ? &pictures : NULL);

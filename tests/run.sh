@@ -173,6 +173,7 @@ done
 [ ! -f "$tests/mpi.sh" ] || script mpi 300 sh "$tests/mpi.sh"
 [ ! -f "$tests/figures.sh" ] || script figures 300 sh "$tests/figures.sh"
 [ ! -f "$tests/python.sh" ] || script python 600 sh "$tests/python.sh"
+[ ! -f "$tests/interrupt.sh" ] || script interrupt 600 sh "$tests/interrupt.sh"
 [ ! -f "$tests/random_quality.sh" ] || script random_quality 900 sh "$tests/random_quality.sh"
 [ ! -f "$tests/fuzz.sh" ] || script fuzz 900 sh "$tests/fuzz.sh"
 [ ! -f "$tests/lessons.sh" ] || script lessons 600 sh "$tests/lessons.sh"

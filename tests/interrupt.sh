@@ -1,0 +1,134 @@
+#!/bin/sh
+# Interrupted and starved: a run that is stopped (SIGINT, SIGTERM, SIGKILL) at any moment leaves
+# either the old result file or the whole new one, a sweep leaves whole rows that --resume completes
+# to the same bytes, and a full disk or a closed pipe ends in exit status 1 and a sentence.
+# Ends with `N passed, N failed`.
+tests=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd) || exit 2
+root=${TWOSTEP_DIR:-$(dirname -- "$tests")}
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/twostep-interrupt.XXXXXX") || exit 2
+mounted=
+trap '[ -z "$mounted" ] || umount "$tmp/disk"; rm -rf "$tmp"' EXIT
+passed=0 failed=0
+check() { if [ "$1" -eq 0 ]; then passed=$((passed + 1)); else failed=$((failed + 1)); shift; echo "interrupt.sh: $*"; fi; }
+
+mkdir "$tmp/examples" && cp "$root/twostep.h" "$tmp" && cp "$(dirname -- "$tests")"/examples/*.[ch] "$tmp/examples"
+(cd "$tmp" && ${CC:-cc} -O1 -DTWOSTEP_NO_SIMD -o twostep examples/twostep.c -lm) || { echo '0 passed, 1 failed'; exit 1; }
+cd "$tmp" || exit 2
+small='--neurons 150 --inputs 120 --samples 200 --top 3 --threads 1 --quiet'
+grid='--neurons 40 --inputs 30 --samples 60 --alpha1 0:0.4:4 --alpha2 0:0.4:4 --seeds 2 --threads 1'
+
+# whole JSON ends with its last brace, whole SVG with its end tag
+whole() {
+    case $1 in
+    *.json) [ "$(head -c 1 "$1")" = '{' ] && [ "$(tail -c 3 "$1")" = ' }' ] ;;
+    *.svg) [ "$(tail -n 1 "$1")" = '</svg>' ] ;;
+    esac
+}
+
+# How long an undisturbed run takes here: the moments of interruption are spread over that.
+start=$(date +%s%N)
+./twostep run $small --json new.json --svg new.svg; check $? "the plain run"
+took=$((($(date +%s%N) - start) / 1000000))
+whole new.json && whole new.svg; check $? "the plain run's files: $(tail -c 20 new.json) $(tail -c 20 new.svg)"
+echo old >old
+
+# stop SIGNAL MILLISECONDS COMMAND...
+stop() {
+    stop_signal=$1 stop_after=$2
+    shift 2
+    "$@" >out 2>err &
+    stop_id=$!
+    sleep "$((stop_after / 1000)).$(printf %03d $((stop_after % 1000)))"
+    kill -s "$stop_signal" $stop_id 2>/dev/null
+    wait $stop_id 2>/dev/null
+}
+kept=0 new=0
+for signal in INT TERM KILL; do
+    k=0
+    while [ $k -lt 8 ]; do
+        k=$((k + 1))
+        cp old a.json && cp old a.svg
+        stop $signal $((took * k / 7)) ./twostep run $small --json a.json --svg a.svg
+        for file in a.json a.svg; do
+            if cmp -s old $file; then kept=$((kept + 1)); check 0
+            else whole $file; check $? "$signal after $((took * k / 7)) of $took ms: torn $file: $(tail -c 30 $file)"; new=$((new + 1))
+            fi
+        done
+        rm -f a.json.partial* a.svg.partial* # what SIGKILL leaves is not in the way of the next run
+    done
+done
+[ $kept -gt 0 ]; check $? "no run was stopped before its end"
+
+# A sweep: whole rows, whatever stopped it, and the same bytes in the end.
+./twostep sweep $grid --out want.csv >out 2>err; check $? "the plain sweep: $(cat err)"
+start=$(date +%s%N)
+./twostep sweep $grid --out time.csv >out 2>err
+took=$((($(date +%s%N) - start) / 1000000))
+rows=0
+for signal in INT TERM KILL; do
+    rm -f b.csv
+    for k in 1 2 3; do
+        stop $signal $((took * k / 5)) ./twostep sweep $grid --out b.csv --resume
+        [ -f b.csv ] || continue
+        rows=$((rows + $(wc -l <b.csv)))
+    done
+    ./twostep sweep $grid --out b.csv --resume >out 2>err; check $? "resumed after $signal: $(cat err)"
+    cmp -s want.csv b.csv; check $? "a sweep stopped by $signal and resumed gives other bytes"
+done
+[ $rows -gt 0 ]; check $? "no stopped sweep left a row"
+for cut in 1 7 40; do # a row cut by a crash
+    head -c -$cut want.csv >c.csv
+    ./twostep sweep $grid --out c.csv --resume >out 2>err && cmp -s want.csv c.csv; check $? "cut by $cut bytes: $(cat err)"
+done
+./twostep sweep $grid --merge want.csv --out old --quiet >out 2>err; got=$?
+{ [ $got -eq 0 ] && cmp -s want.csv old; } || [ "$(cat old)" = old ]; check $? "merge over another file: $got"
+echo old >old
+
+# Full disks.
+refused() { # STATUS WHAT
+    [ "$1" -eq 1 ] && [ "$(grep -c '^twostep: ' err)" -ge 1 ]; check $? "$2: status $1: $(cat err)"
+}
+if [ -w /dev/full ]; then
+    ./twostep run $small --json /dev/full >out 2>err; refused $? "JSON to a full device"
+    ./twostep run $small --svg /dev/full >out 2>err; refused $? "SVG to a full device"
+    ./twostep sweep $grid --out /dev/full >out 2>err; refused $? "sweep to a full device"
+    ./twostep plot want.csv --svg /dev/full >out 2>err; refused $? "plot to a full device"
+    ./twostep run $small --json - >/dev/full 2>err; refused $? "JSON to a full standard output"
+    ./twostep sweep $grid >/dev/full 2>err; refused $? "sweep to a full standard output"
+else
+    echo "skip: interrupt: no /dev/full"
+fi
+mkdir disk
+if mount -t tmpfs -o size=16k none disk 2>/dev/null; then
+    mounted=1
+    echo old >disk/a.json
+    cp disk/a.json disk/a.svg
+    head -c 100000 /dev/zero 2>/dev/null >disk/filler # to the last byte
+    for option in json svg; do
+        ./twostep run $small --$option disk/a.$option >out 2>err; refused $? "--$option on a full disk"
+        cmp -s old disk/a.$option; check $? "the old file is gone from the full disk: $option"
+    done
+    [ "$(ls disk | wc -l)" -eq 3 ]; check $? "left on the full disk: $(ls disk)"
+    rm disk/filler
+    head -c 9000 /dev/zero >disk/filler 2>/dev/null
+    ./twostep sweep $grid --out disk/b.csv >out 2>err; got=$?
+    if [ $got -eq 0 ]; then check 1 "the small disk was not too small for a sweep"
+    else
+        refused $got "sweep on a disk that fills up"
+        rm disk/filler
+        cp disk/b.csv b.csv
+        ./twostep sweep $grid --out b.csv --resume >out 2>err && cmp -s want.csv b.csv; check $? "resumed after a full disk: $(cat err)"
+    fi
+    umount disk && mounted=
+else
+    echo "interrupt.sh: no small disk could be mounted, that part is left out"
+fi
+
+# A reader that goes away: the status of the writer is told through a file.
+for command in "run $small --json -" "sweep $grid" "help run" "run --neurons 60 --inputs 50 --samples 90 --top 3"; do
+    { (trap '' PIPE; ./twostep $command 2>err; echo $? >status); } | true
+    refused "$(cat status)" "$command into a closed pipe"
+done
+
+echo "$passed passed, $failed failed"
+[ $failed -eq 0 ]
