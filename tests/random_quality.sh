@@ -1,8 +1,8 @@
 #!/bin/sh
 # Are the random numbers random?   sh tests/random_quality.sh [-f] [-d SEQUENCES]
 #
-#   -f            the full run, about two hours on one core: every test at fifty times the size, and
-#                 all tests of dieharder. Its report is tests/data/random_quality.txt.
+#   -f            the full run, two hours and more: every test at fifty times the size, and
+#                 all tests of dieharder
 #   -d SEQUENCES  those that dieharder sees, by default "forward rows starts"
 #
 # Three parts: our own battery on the words of random_quality.c (one stream, its bits reversed,
