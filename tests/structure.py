@@ -378,9 +378,11 @@ def check_help():
         if len(commands) < 3:
             breaches.append('`twostep help` lists %d commands' % len(commands))
         told = set(re.findall(r'--[a-z][a-z0-9-]+', text + ''.join(p.stdout for p in pages.values())))
-        # An option that is told but unknown is answered by "unknown option".
+        # A wrong option ends each try before anything is computed: the first, after a flag, the value
+        # of others or what follows it. An unknown option is named as such before.
         for option in sorted(told - {'--help', '--version'}):
-            if not any('unknown option' not in ask(name, option).stdout for name in commands):
+            if not any("unknown option '%s'" % option not in ask(name, option, '--wrong', '--wrong').stdout
+                       for name in commands):
                 breaches.append('%s is in the help, but no command knows it' % option)
     rule('the options in the help are known to a command', breaches)
     readme = os.path.join(ROOT, 'README.md')
