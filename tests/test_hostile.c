@@ -183,9 +183,9 @@ static tws_status call_sweep(void) {
     return tws_sweep(&context, &config, &plan);
 }
 
-enum { ALLOCATES = 1, KEEPS = 2, IEEE = 4, SINGULAR = 8 };
-/* ALLOCATES: at least once. KEEPS: an error leaves the outputs as they were. IEEE: hostile numbers
-   are no error but follow the arithmetic. SINGULAR: extreme numbers may make a system that is
+enum { ALLOCATES = 1, KEEPS = 2, IEEE = 4, SINGULAR = 8, MAY_ALLOCATE = 16 };
+/* ALLOCATES: at least once; MAY_ALLOCATE: not at this size on every kernel. KEEPS: an error leaves
+   the outputs as they were. IEEE: hostile numbers are no error but follow the arithmetic. SINGULAR: extreme numbers may make a system that is
    refused as not positive definite, or a theory refused as overflowing. */
 
 typedef struct call {
@@ -196,7 +196,7 @@ typedef struct call {
 } call;
 
 static const call calls[] = {
-    {"tws_gemm", call_gemm, ALLOCATES | KEEPS | IEEE, "XW"},
+    {"tws_gemm", call_gemm, MAY_ALLOCATE | KEEPS | IEEE, "XW"},
     {"tws_random_normals", call_normals, 0, ""},
     {"tws_random_matrix", call_matrix, 0, ""},
     {"tws_activate", call_activate, IEEE, "X"},
@@ -308,7 +308,8 @@ static void allocations(const call *c) {
     if (!CHECK(status == TWS_OK)) say("the plain call", c->name, status);
     memcpy(&expected, &out, sizeof out);
     total = memory.calls;
-    CHECK(memory.out == 0 && (total > 0) == ((c->flags & ALLOCATES) != 0));
+    CHECK(memory.out == 0);
+    CHECK((c->flags & MAY_ALLOCATE) || (total > 0) == ((c->flags & ALLOCATES) != 0));
     for (k = 0; k < total; k++) {
         start(&memory);
         memory.fail_at = k;
