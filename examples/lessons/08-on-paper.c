@@ -26,10 +26,8 @@ static int draw(double edge) {
     memset(series, 0, sizeof series);
     for (k = 0; k < 4; k++) {
         series[k].name = name[k];
-        series[k].y = s[k];
-        series[k].count = SIZES;
-        series[k + 4].y = measured[k];
-        series[k + 4].count = 2;
+        series[k].y = s[k], series[k].count = SIZES;
+        series[k + 4].y = measured[k], series[k + 4].count = 2;
         series[k + 4].marks = PLOT_POINTS;
         series[k].color = series[k + 4].color = k + 1;
         series[k].x = series[k + 4].x = n;
@@ -38,8 +36,7 @@ static int draw(double edge) {
     chart.x.label = "N = d = n/2";
     chart.y.label = "singular value";
     chart.x.log = chart.y.log = 1;
-    chart.series = series;
-    chart.series_count = 8;
+    chart.series = series, chart.series_count = 8;
     chart.rules = &rule;
     chart.rule_count = 1;
     out = plot_to_file(file);
@@ -61,7 +58,10 @@ int main(void) {
         input.samples = 2.0 * n[i];
         if (tws_predict(NULL, &input, NULL, &p) != TWS_OK) return 1;
         printf("%8.0e %9lu  ", n[i], (unsigned long)p.outliers);
-        for (k = 0; k < 4; k++) printf("%12.4g", s[k][i] = (size_t)k < p.outliers ? p.singular_values[k] : NAN);
+        for (k = 0; k < 4; k++) {
+            s[k][i] = (size_t)k < p.outliers ? p.singular_values[k] : NAN; /* a gap in the figure */
+            if ((size_t)k < p.outliers) printf("%12.4g", s[k][i]);
+        }
         config.neurons = config.inputs = (size_t)n[i];
         config.samples = 2 * config.neurons;
         if (i < 2 && tws_run(NULL, &config, 1u << TWS_TWO_STEPS_REUSE, &r) != TWS_OK) return 1;
