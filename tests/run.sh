@@ -177,6 +177,7 @@ done
 [ ! -f "$tests/random_quality.sh" ] || script random_quality 900 sh "$tests/random_quality.sh"
 [ ! -f "$tests/fuzz.sh" ] || script fuzz 900 sh "$tests/fuzz.sh"
 [ ! -f "$tests/lessons.sh" ] || script lessons 600 sh "$tests/lessons.sh"
+[ ! -f "$tests/browser.sh" ] || script browser 600 sh "$tests/browser.sh"
 [ ! -f "$tests/matrix.sh" ] || script matrix 900 sh "$tests/matrix.sh" -s
 [ ! -f "$tests/sanitize.sh" ] || script sanitize 900 sh "$tests/sanitize.sh" -s
 [ ! -f "$tests/analyze.sh" ] || script analyze 600 sh "$tests/analyze.sh"
