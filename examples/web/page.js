@@ -158,9 +158,10 @@ const SVG_STYLE = `text{fill:var(--ink);font:12px system-ui,"DejaVu Sans",sans-s
 .bulk{fill:var(--bulk)}.law{stroke:var(--law);stroke-width:1.6;fill:none}.edge{stroke:var(--soft);stroke-dasharray:4 3}
 .stem{stroke:var(--out);stroke-width:2}.dash{stroke:var(--out);stroke-dasharray:3 3}.dot{fill:var(--out)}
 .ring{fill:var(--paper);stroke:var(--out);stroke-width:2}.chance{stroke:var(--soft);stroke-dasharray:1 3;stroke-width:1.5}`;
-const LIGHT = 'svg{--paper:#fff;--ink:#1b1f24;--soft:#5a6572;--line:#c9d0d8;--bulk:#a9c9e2;--law:#2b6ca3;--out:#c24e00}';
-const DARK = '@media(prefers-color-scheme:dark){svg{--paper:#14181d;--ink:#e6eaee;--soft:#9fabb8;--line:#3a444f;' +
-  '--bulk:#33597a;--law:#8fc1ea;--out:#ff9d57}}';
+/* A saved file holds plain colours, as many programs know no variables. */
+const LIGHT = { paper: '#fff', ink: '#1b1f24', soft: '#5a6572', line: '#c9d0d8', bulk: '#a9c9e2', law: '#2b6ca3', out: '#c24e00' };
+const DARK = { paper: '#14181d', ink: '#e6eaee', soft: '#9fabb8', line: '#3a444f', bulk: '#33597a', law: '#8fc1ea', out: '#ff9d57' };
+const coloured = (style, colours) => style.replace(/var\(--(\w+)\)/g, (all, name) => colours[name]);
 
 const line = (x1, y1, x2, y2, kind) => `<line x1="${x1.toFixed(1)}" y1="${y1.toFixed(1)}" x2="${x2.toFixed(1)}" y2="${y2.toFixed(1)}" class="${kind}"/>`;
 const label = (x, y, text, anchor, kind) => `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" text-anchor="${anchor || 'start'}"${kind ? ` class="${kind}"` : ''}>${escape(text)}</text>`;
@@ -311,12 +312,13 @@ function redraw() {
 }
 
 function svgFile() {
+  const style = SVG_STYLE + '.paper{fill:var(--paper)}';
   const width = 760, drawn = figure(width), config = shown.answers[0].config;
   const title = `N = ${config.neurons}, d = ${config.inputs}, n = ${config.samples}, activation ${config.activation}, target ${config.target}, ` +
     `step sizes ${shown.answers[0].eta.map(e => Number(e.toPrecision(4))).join(' and ')}, seed ${config.seed}`;
   const height = 34 + drawn.spectra.height + drawn.bars.height;
   return `<svg xmlns="${NS}" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img"><title>${escape(summary(shown.cases))}</title>` +
-    `<style>${LIGHT}${DARK}${SVG_STYLE}.paper{fill:var(--paper)}</style><rect width="${width}" height="${height}" class="paper"/>` +
+    `<style>${coloured(style, LIGHT)}@media(prefers-color-scheme:dark){${coloured(style, DARK)}}</style><rect width="${width}" height="${height}" class="paper"/>` +
     label(10, 20, title, 'start', 'soft') + `<g transform="translate(0 28)">${drawn.spectra.text}</g>` +
     `<g transform="translate(0 ${30 + drawn.spectra.height})">${drawn.bars.text}</g></svg>\n`;
 }
