@@ -1,0 +1,131 @@
+#!/bin/sh
+# Memory errors, undefined behaviour, leaks, uninitialised reads and races: the tests under the
+# sanitizers of gcc and clang, and under valgrind with the plain kernel.
+#
+#   sh tests/sanitize.sh                all tests under each tool (about forty minutes)
+#   sh tests/sanitize.sh -s             the tour under each tool, kernels under one (three minutes)
+#   sh tests/sanitize.sh -k PATTERN     only TOOL/TEST whose name matches
+#
+# Tools: gcc-address and clang-address (AddressSanitizer, LeakSanitizer, UndefinedBehaviorSanitizer:
+# signed overflow, division by zero, alignment, bounds, shifts, null), clang-memory (MemorySanitizer),
+# gcc-thread and clang-thread (ThreadSanitizer), valgrind (memcheck; it knows no AVX-512, so plain).
+# No suppression anywhere. Any report ends the program with an error. Each tool must first find a bug
+# that is planted for it (TOOL/planted). The last line counts programs.
+
+tests=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd) || exit 2
+header=${TWOSTEP_DIR:-$(dirname -- "$tests")}
+. "$tests/jobs.sh"
+
+pattern=. list=all
+while [ $# -gt 0 ]; do
+    case $1 in
+    -s) list=short ;;
+    -k) [ $# -ge 2 ] || { echo "sanitize.sh: -k wants a pattern" >&2; exit 2; }
+        pattern=$2; shift ;;
+    *) echo "usage: sh tests/sanitize.sh [-s] [-k PATTERN]; not: $1" >&2; exit 2 ;;
+    esac
+    shift
+done
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/twostep-sanitize.XXXXXX") || exit 2
+trap 'rm -rf "$tmp"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+: >"$tmp/jobs"
+: >"$tmp/results"
+
+all=$(cd "$tests" && ls test_*.c | sed 's/\.c$//')
+memory='-fsanitize=address,undefined -fno-sanitize-recover=all'
+
+# tool NAME SHORT-TESTS RUNNER COMPILER...: RUNNER is one word, `valgrind` or `-`.
+tool() {
+    tool_name=$1 tool_short=$2 tool_by=$3
+    shift 3
+    case $tool_by in -) tool_needs=$1 ;; *) tool_needs=$tool_by ;; esac
+    if ! has "$1" || ! has "$tool_needs"; then
+        echo "skip: $tool_name: no $1 or no $tool_needs"
+        return
+    fi
+    [ "$list" = short ] || tool_short=$all
+    for tool_test in planted $tool_short; do
+        printf '%s\n' "$tool_name/$tool_test" | grep -Eq -- "$pattern" || continue
+        echo "$tool_name $tool_test $tool_by $*" >>"$tmp/jobs"
+    done
+}
+
+tool valgrind test_tour valgrind gcc -g -O1 -DTWOSTEP_NO_SIMD
+tool clang-thread test_tour - clang -g -O1 -fsanitize=thread
+tool gcc-thread test_tour - gcc -g -O1 -fsanitize=thread
+tool clang-memory test_tour - clang -g -O1 -fsanitize=memory -fsanitize-memory-track-origins \
+    -fno-sanitize-recover=all
+tool clang-address test_tour - clang -g -O1 $memory -fsanitize=local-bounds
+tool gcc-address 'test_tour test_gemm test_steps' - gcc -g -O1 $memory -fsanitize=bounds-strict
+
+cat >"$tmp/planted.c" <<'END2'
+#include <pthread.h>
+#include <stdlib.h>
+static int shared;
+static void *race(void *unused) {
+    shared++;
+    return unused;
+}
+int main(int count, char **arguments) {
+    int *x = (int *)malloc(4 * sizeof *x); /* uninitialised, read past its end */
+    pthread_t thread;
+    (void)arguments;
+    if (x == NULL || pthread_create(&thread, NULL, race, NULL) != 0) return 0;
+    shared++; /* at the same time as the other thread */
+    pthread_join(thread, NULL);
+    if (x[count] > 3) shared++;
+    shared += x[count + 3];
+    free(x);
+    return shared == 12345;
+}
+END2
+
+# A tool that finds nothing here proves nothing elsewhere.
+planted() {
+    if "$@" -o "$one_program" "$tmp/planted.c" -pthread >"$one_out" 2>&1 &&
+        ! limited 100 $one_by "$one_program" >>"$one_out" 2>&1; then
+        return 0
+    fi
+    echo "the planted bug is not found" >>"$one_out"
+    return 1
+}
+
+tested() {
+    "$@" -std=c99 -DTEST_QUICK -DTEST_TINY -I"$header" -I"$tests" -o "$one_program" \
+        "$tests/$one_test.c" -lm >"$one_out" 2>&1 &&
+        (cd "$tests" && limited 1800 $one_by "$one_program") >>"$one_out" 2>&1 &&
+        ! grep -Eq 'runtime error|ERROR: |WARNING: |== *[0-9]+ (bytes|errors)' "$one_out"
+}
+
+one() {
+    one_out=$tmp/out.$1 one_start=$(date +%s)
+    set -- "$1" $2
+    one_tool=$2 one_test=$3 one_by=$4 one_program=$tmp/program.$1
+    shift 4
+    case $one_by in
+    valgrind) one_by='valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=all' ;;
+    *) one_by= ;;
+    esac
+    one_how=tested
+    [ "$one_test" != planted ] || one_how=planted
+    if $one_how "$@"; then
+        one_word=passed
+    else
+        one_word=failed
+    fi
+    rm -f "$one_program"
+    echo $one_word >>"$tmp/results"
+    {
+        printf '%-14s %-18s %s  %d s\n' "$one_tool" "$one_test" $one_word $(($(date +%s) - one_start))
+        [ $one_word = passed ] || head -n 60 "$one_out" | sed 's/^/    /'
+    } >"$one_out.told"
+    cat "$one_out.told"
+}
+two_at_a_time "$tmp/jobs" one "$tmp"
+
+passed=$(grep -c passed "$tmp/results")
+failed=$(($(wc -l <"$tmp/jobs") - passed))
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
