@@ -3544,10 +3544,16 @@ TWSI_LANE_INLINE twsi_vd twsi_vd_widen(const tws_real *p) {
     return (twsi_vd)wasm_f64x2_promote_low_f32x4(wasm_v128_load64_zero(p));
 #endif
 }
+#if TWSI_PASS == TWSI_PASS_AVX512 || TWSI_PASS == TWSI_PASS_AVX2
+/* A function, since without optimisation each intrinsic would leave four vectors in the frame. */
+TWSI_LANE_INLINE twsi_vd TWSI_LANE(svd_fma)(twsi_vd a, twsi_vd b, twsi_vd c) {
 #if TWSI_PASS == TWSI_PASS_AVX512
-#define twsi_vd_fma(a, b, c) _mm512_fmadd_pd(a, b, c)
-#elif TWSI_PASS == TWSI_PASS_AVX2
-#define twsi_vd_fma(a, b, c) _mm256_fmadd_pd(a, b, c)
+    return (twsi_vd)_mm512_fmadd_pd(a, b, c);
+#else
+    return (twsi_vd)_mm256_fmadd_pd(a, b, c);
+#endif
+}
+#define twsi_vd_fma(a, b, c) TWSI_LANE(svd_fma)(a, b, c)
 #elif TWSI_PASS == TWSI_PASS_NEON
 #define twsi_vd_fma(a, b, c) \
     ((twsi_vd)vfmaq_f64((float64x2_t)(c), (float64x2_t)(a), (float64x2_t)(b)))
@@ -3796,18 +3802,12 @@ TWSI_LANE_FN void TWSI_LANE(svd_gather)(double *y, size_t n, double f, const tws
 /* ---- singular values: q += M^T (M x) for a few vectors, in the precision of the matrix ---- */
 
 TWSI_LANE_INLINE double TWSI_LANE(svd_lanes)(twsi_v v) {
-#if TWSI_PASS == TWSI_PASS_AVX512 && defined(TWOSTEP_DOUBLE)
-    return _mm512_reduce_add_pd(v);
-#elif TWSI_PASS == TWSI_PASS_AVX512
-    return (double)_mm512_reduce_add_ps(v);
-#else
     tws_real lane[TWSI_LANES];
     size_t width, k;
     twsi_store(lane, v);
     for (width = TWSI_LANES / 2; width > 0; width /= 2)
         for (k = 0; k < width; k++) lane[k] += lane[k + width];
     return (double)lane[0];
-#endif
 }
 
 /* A word of the next rows, on its way to the second cache while these rows are at work. */
@@ -11363,7 +11363,7 @@ TWSI_FN void twsi_ridge_precondition(void *data, const double *r, double *z) {
    first what rounding of the largest eigenvalue may take away. Returns 0 if that never helps, or if
    the true shift is too small to carry the matrix where rounding leaves it no pivot. */
 TWSI_FN int twsi_ridge_factor(twsi_ridge *ridge, size_t depth, size_t ld) {
-    const double eps = sizeof(tws_real) == sizeof(float) ? FLT_EPSILON : DBL_EPSILON;
+    const double eps = sizeof(tws_real) == sizeof(float) ? (double)FLT_EPSILON : DBL_EPSILON;
     twsi_factor *f = &ridge->factor;
     const size_t m = f->size;
     double extra = 0.0, trace;

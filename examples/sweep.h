@@ -236,7 +236,7 @@ static int row_field(const char *line, size_t index, char *field, size_t size) {
 static double row_number(const char *line, size_t index) {
     char field[40];
     double value;
-    if (row_field(line, index, field, sizeof field) <= 0 || !parse_real(field, &value)) return NAN;
+    if (row_field(line, index, field, sizeof field) <= 0 || !parse_real(field, &value)) return (double)NAN;
     return value;
 }
 
@@ -670,12 +670,12 @@ static double mean_field(const sweep_table *t, size_t row, size_t column, size_t
     size_t seed, count = 0;
     for (seed = 0; seed < t->seeds; seed++) {
         const char *line = t->line[(seed * t->rows + row) * t->columns + column];
-        const double value = line != NULL ? row_number(line, field) : NAN;
+        const double value = line != NULL ? row_number(line, field) : (double)NAN;
         if (!(value - value <= 0.0)) continue;
         sum += value;
         count++;
     }
-    return count > 0 ? sum / (double)count : NAN;
+    return count > 0 ? sum / (double)count : (double)NAN;
 }
 
 static int draw_table(const sweep_table *t, const char *name) {
