@@ -36,6 +36,7 @@ typedef enum command_id {
     COMMAND_SWEEP,
     COMMAND_PLOT,
     COMMAND_RISK,
+    COMMAND_SCALE,
     COMMAND_HELP
 } command_id;
 
@@ -55,6 +56,7 @@ typedef struct settings {
     const char *json, *svg, *batches;
     int quiet, progress, ascii;
     range alphas1, alphas2; /* of a sweep */
+    range ladder;           /* of scale: sizes N; neurons, inputs and samples are those of the first */
     double seeds, shard, shards;
     const char *out;
     int resume, no_theory;
@@ -92,7 +94,8 @@ typedef enum option_kind {
 #define HISTOGRAM (BIT(COMMAND_MAIN) | BIT(COMMAND_RUN))
 #define SWEEP BIT(COMMAND_SWEEP)
 #define RISK BIT(COMMAND_RISK)
-#define DATA_COMMANDS (BIT(COMMAND_MAIN) | BIT(COMMAND_RUN) | BIT(COMMAND_COMPARE) | SWEEP | RISK)
+#define SCALE BIT(COMMAND_SCALE)
+#define DATA_COMMANDS (BIT(COMMAND_MAIN) | BIT(COMMAND_RUN) | BIT(COMMAND_COMPARE) | SWEEP | RISK | SCALE)
 #define MODEL_COMMANDS (DATA_COMMANDS | BIT(COMMAND_THEORY))
 #define ONE_RUN (MODEL_COMMANDS & ~(BIT(COMMAND_COMPARE) | RISK))
 #define ONE_CELL (MODEL_COMMANDS & ~SWEEP)
@@ -109,8 +112,11 @@ typedef struct option {
 #define FIELD(member) offsetof(settings, member)
 
 static const option options[] = {
-    {"--neurons", OPTION_COUNT, FIELD(neurons), 2, 1e15, MODEL_COMMANDS, "N",
+    {"--neurons", OPTION_COUNT, FIELD(neurons), 2, 1e15, MODEL_COMMANDS & ~SCALE, "N",
      "a whole number from 2 to 1e15 (2147483648 when simulated)", "hidden units (1024)"},
+    {"--neurons", OPTION_RANGE, FIELD(ladder), 16.0, 1e6, SCALE, "L:H:C",
+     "LO:HI:COUNT with whole numbers 16 <= LO < HI <= 1e6 and COUNT from 2 to 64, or one number",
+     "sizes N, evenly in the logarithm (200:1600:4)"},
     {"--inputs", OPTION_COUNT, FIELD(inputs), 2, 1e15, MODEL_COMMANDS, "d",
      "a whole number from 2 to 1e15 (2147483648 when simulated)", "input dimension (1024)"},
     {"--samples", OPTION_COUNT, FIELD(samples), 2, 1e15, MODEL_COMMANDS, "n",
@@ -147,9 +153,9 @@ static const option options[] = {
      "a number from 0 to 1e6, mean-field or correlation", "factor of the output (mean-field)"},
     {"--seed", OPTION_SEED, FIELD(config.seed), 0, 0, DATA_COMMANDS, "S",
      "a whole number from 0 to 18446744073709551615", "of all random numbers (1)"},
-    {"--seeds", OPTION_COUNT, FIELD(seeds), 1, 1e6, SWEEP | RISK, "COUNT",
-     "a whole number from 1 to 1000000", "how many seeds, from --seed on (1)"},
-    {"--top", OPTION_COUNT, FIELD(top), 1, TWS_MAX_TOP, DATA_COMMANDS & ~RISK, "K",
+    {"--seeds", OPTION_COUNT, FIELD(seeds), 1, 1e6, SWEEP | RISK | SCALE, "COUNT",
+     "a whole number from 1 to 1000000", "how many seeds, from --seed on (1; scale: 4)"},
+    {"--top", OPTION_COUNT, FIELD(top), 1, TWS_MAX_TOP, DATA_COMMANDS & ~(RISK | SCALE), "K",
      "a whole number from 1 to 64", "singular values to measure (10)"},
     {"--threads", OPTION_COUNT, FIELD(threads), 0, 64, MODEL_COMMANDS, "T",
      "a whole number from 0 to 64", "workers; 0: all cores (0)"},
@@ -159,8 +165,8 @@ static const option options[] = {
      "auto, plain, sse2, avx2, avx512, neon or wasm", "inner loops (auto)"},
     {"--no-theory", OPTION_FLAG, FIELD(no_theory), 0, 0, SWEEP, "", "",
      "no predicted_outliers; edges from the rows alone"},
-    {"--out", OPTION_TEXT, FIELD(out), 0, 0, SWEEP, "FILE",
-     "a file name, or - for standard output", "the rows, as CSV (-)"},
+    {"--out", OPTION_TEXT, FIELD(out), 0, 0, SWEEP | SCALE, "FILE",
+     "a file name, or - for standard output", "the rows, as CSV (sweep: -)"},
     {"--resume", OPTION_FLAG, FIELD(resume), 0, 0, SWEEP, "", "", "go on with the file of --out, if there is one"},
     {"--shard", OPTION_SHARD, FIELD(shard), 0, 0, SWEEP, "I/M",
      "I/M with whole numbers 1 <= I <= M <= 1000000", "only the I-th of M parts, to be merged later"},
@@ -205,6 +211,7 @@ static const command commands[] = {
     {"theory", COMMAND_THEORY, "the prediction alone, at any size up to 1e15"},
     {"sweep", COMMAND_SWEEP, "a grid of both exponents, and seeds: the phase diagram, as CSV"},
     {"plot", COMMAND_PLOT, "the figure of a CSV file of sweep: twostep plot FILE.csv --svg FILE.svg"},
+    {"scale", COMMAND_SCALE, "a ladder of N: measured exponents of the learned directions beside those of the limit"},
     {"risk", COMMAND_RISK, "what the features are worth: test error of a ridge regression on them"},
     {"help", COMMAND_HELP, "this text, or that of one command"},
 };
@@ -466,6 +473,11 @@ static int finish_settings(settings *s) {
     char message[240], *c;
     const double most = 2147483648.0;
     size_t first;
+    if (s->command == COMMAND_SCALE) {
+        s->neurons = s->ladder.low;
+        if (s->inputs < 2.0) s->inputs = s->neurons;
+        if (s->samples < 2.0) s->samples = 2.0 * s->neurons;
+    }
     s->context.threads = (unsigned)s->threads;
     s->config.top = (size_t)s->top;
     if (!tws_kernel_available(s->context.kernel))
@@ -502,6 +514,14 @@ static void default_settings(settings *s, command_id id) {
     s->seeds = s->shard = s->shards = 1;
     s->lambda = "1e-6:1:13";
     s->test_samples = 2000;
+    if (id == COMMAND_SCALE) {
+        s->inputs = s->samples = 0.0; /* N and 2 N */
+        s->ladder.low = 200.0;
+        s->ladder.high = 1600.0;
+        s->ladder.count = s->seeds = 4.0;
+        s->config.alpha1 = 0.35;
+        s->config.alpha2 = 0.45;
+    }
     s->alphas1.high = s->alphas2.high = 0.45;
     s->alphas1.count = s->alphas2.count = 10;
     strcpy(s->activation, "shifted-tanh");
@@ -1039,6 +1059,7 @@ static int compute(settings *s, outcome *o, show *pictures) {
 
 #include "sweep.h"
 #include "risk.h"
+#include "scale.h"
 #include "data.h"
 
 static void print_report(const settings *s, const outcome *o, const show *pictures) {
@@ -1074,6 +1095,7 @@ static int work(settings *s) {
     if (s->command == COMMAND_SWEEP) return sweep_work(s);
     if (s->command == COMMAND_PLOT) return sweep_plot(s);
     if (s->command == COMMAND_RISK) return risk_work(s);
+    if (s->command == COMMAND_SCALE) return scale_work(s);
     result = open_results(s, &json, &svg);
     if (result != 0) return result;
     pictures.s = s;
@@ -1122,6 +1144,9 @@ static int print_help(const char *topic) {
         printf("twostep %s: %s\n", commands[i].name, commands[i].help);
         if (commands[i].id == COMMAND_COMPARE)
             printf("defaults: N = d = 1000, n = 5000, alphas 0.45 and 0.45, scales 1 and 2, target step4\n");
+        if (commands[i].id == COMMAND_SCALE)
+            printf("defaults: alphas 0.35 and 0.45; --inputs (N) and --samples (2 N) are those of the smallest N "
+                   "and grow with it\n");
         if (commands[i].id != COMMAND_HELP) print_options(commands[i].id);
         return 0;
     }

@@ -186,6 +186,20 @@ for threads in 1 3; do ./twostep compare $small --threads $threads --quiet --svg
 [ $? -eq 0 ] && grep -q 'singular values, measured' bare.svg && ! grep -q 'outlier, predicted' bare.svg; check $? "a picture without prediction: $(cat err)"
 cd ..
 
+# ---- the ladder of N ----
+
+ladder='--neurons 60:240:3 --seeds 3 --alpha1 0.3 --alpha2 0.4'
+./twostep scale $ladder --json scale.json --svg scale.svg --out scale.csv >out 2>err; check $? "scale: $(cat err)"
+[ "$(wc -l <scale.csv)" -eq 10 ] && grep -q '^240,240,480,2,' scale.csv; check $? "scale.csv"
+grep -q '^ *slope ' out && grep -q '^ *limit *0.400 *0.200 *0.000 *-0.200' out; check $? "the table of scale: $(cat out)"
+[ "$(grep -c "^<circle class='f1'" scale.svg)" -eq 4 ]; check $? "three points and the legend in scale.svg"
+./twostep scale $ladder --threads 1 --quiet --out one.csv; ./twostep scale $ladder --threads 3 --quiet --out - >three.csv
+cmp -s one.csv scale.csv && cmp -s three.csv scale.csv; check $? "scale: threads change numbers"
+./twostep scale --neurons 100:50:2 2>err; [ $? -eq 2 ] && grep -q '^twostep: --neurons ' err; check $? "scale 100:50:2: $(cat err)"
+./twostep scale $ladder --json - --out - >out 2>err; [ $? -eq 2 ] && [ ! -s out ]; check $? "scale, twice to standard output"
+./twostep scale --neurons 64 --seeds 1 --json - >one.json 2>err; check $? "scale of one size: $(cat err)"
+grep -q '"slope": null' one.json && ! grep -qiw -e nan -e inf one.json; check $? "one size has no slope"
+
 # ---- what it prints ----
 
 ./twostep run $small --json a.json >out 2>err; check $? "run: $(cat err)"
@@ -260,6 +274,18 @@ assert [x["name"] for x in c["cases"]] == ["initial", "one-step", "two-steps-fre
 for x, step in zip(c["cases"], (0, 1, 2, 2)):
     spectrum(x["measured"], step, 3)
     prediction(x["predicted"], step)
+g = strict("scale.json")
+assert g["command"] == "scale" and g["seeds"] == 3 and [x["neurons"] for x in g["rows"]] == [60, 120, 240]
+assert [x["k"] for x in g["orders"]] == [0, 1, 2, 3] and len(g["predicted"]) == 32
+assert [round(x["exponent"], 9) for x in g["orders"]] == [0.4, 0.2, 0, -0.2]
+assert abs(g["orders"][0]["slope"] - 0.4) < 0.08 and 0 < g["orders"][0]["slope_error"] < 0.08
+rows = [line.split(",") for line in open("scale.csv")][1:]
+mean = sum(float(x[4]) for x in rows if x[0] == "240") / 3
+assert abs(mean - g["rows"][2]["squares"][0]) < 1e-6 * mean
+assert abs(g["rows"][2]["strengths"][0] - mean ** 0.5) < 1e-6 * mean
+near = min(g["predicted"], key=lambda x: abs(x["neurons"] - 240))
+far = g["predicted"][-1]
+assert abs(near["strengths"][0] / g["rows"][2]["strengths"][0] - 1) < 0.25 and far["neurons"] == 1e10
 t = strict("theory.json")
 assert "measured" not in t and "seconds" not in t and len(t["predicted"]) == 2
 END
