@@ -125,7 +125,7 @@ for folder in sys.argv[1:]:
         seen += 1
         root, texts = figure(path)
         name = os.path.basename(path)[:-4]
-        if name in MARKS:
+        if name in MARKS and folder == sys.argv[1]:  # the test's own figures, with known contents
             got, want = MARKS[name](root, texts)
             check(got == want, '%s: %r instead of %r' % (name, got, want))
     for path in sorted(glob.glob(os.path.join(folder, '*.txt'))):

@@ -116,7 +116,7 @@ compare --neurons 160 --inputs 200 --samples 400 --batches fresh --target step4 
 compare --neurons 151 --inputs 150 --samples 300 --output-scale correlation --init gaussian --target product2 --top 3
 grep -q '^3 ranks with 51 rows each' table; check $? "not 3 ranks: $(grep rows table)"
 
-# What travels: n numbers a step and 2 d a pass, and little more.
+# What travels: n numbers a step and 4 d a pass, and little more.
 ranks 2 ./network --neurons 300 --inputs 300 --samples 6000 --top 4 >table 2>err
 awk '/^step (one|two)/ { steps++; if ($4 != 6000 || $3 < $4 || $3 > $4 + 40) bad = 1 }
      /^spectrum of/ { spectra++; if ($4 < $5 || $4 > 1.15 * $5) bad = 1 }

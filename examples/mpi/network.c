@@ -5,7 +5,7 @@
  *
  * Every rank makes its own rows of W_0 from the seed, and the samples, block by block, as it needs
  * them; it keeps W and G of its rows. Only sums over neurons travel: the outputs of the network (one
- * number per sample and step) and the products of the search for singular values (2 d numbers per
+ * number per sample and step) and the products of the search for singular values (4 d numbers per
  * pass), counted here beside these formulas. Options, table and JSON are those of `twostep run`. */
 #define TWOSTEP_NO_MAIN
 #include "../twostep.c"
@@ -216,8 +216,8 @@ static void print_traffic(const share *h, int ranks) {
         if (!h->result->measured[which]) continue;
         passes = (double)h->result->spectrum[which].passes;
         snprintf(name, sizeof name, "spectrum of W%d", which < 2 ? which : 2);
-        print_line(name, &h->spectrum[which], 2.0 * inputs * passes, "2 d passes");
-        printf("%-22s%14.1f%14.0f  %-26s\n", "  each pass", h->spectrum[which].numbers / passes, 2.0 * inputs, "2 d");
+        print_line(name, &h->spectrum[which], 4.0 * inputs * passes, "4 d passes");
+        printf("%-22s%14.1f%14.0f  %-26s\n", "  each pass", h->spectrum[which].numbers / passes, 4.0 * inputs, "4 d");
     }
 }
 
