@@ -1,6 +1,7 @@
 #!/bin/sh
-# The one test command:  sh tests/run.sh [-v] [-k PATTERN]
+# The one test command:  sh tests/run.sh [-a] [-v] [-k PATTERN]
 #
+#   -a           also the long parts: fuzz, lessons, browser, matrix, sanitize
 #   -k PATTERN   only the parts whose name matches the extended regular expression (test_gemm,
 #                test_gemm-double, compile, structure, narrow, readout, npy, cli, mutants)
 #   -v           all that the parts print, not only their failures
@@ -20,13 +21,14 @@ TWOSTEP_DIR=${TWOSTEP_DIR:-$root}
 export CC TWOSTEP_DIR
 . "$tests/jobs.sh"
 
-pattern=. verbose=
+pattern=. verbose= long=
 while [ $# -gt 0 ]; do
     case $1 in
+    -a) long=1 ;;
     -v) verbose=1 ;;
     -k) [ $# -ge 2 ] || { echo "run.sh: -k wants a pattern" >&2; exit 2; }
-        pattern=$2; shift ;;
-    *) echo "usage: sh tests/run.sh [-v] [-k PATTERN]; not: $1" >&2; exit 2 ;;
+        pattern=$2 long=1; shift ;;
+    *) echo "usage: sh tests/run.sh [-a] [-v] [-k PATTERN]; not: $1" >&2; exit 2 ;;
     esac
     shift
 done
@@ -175,13 +177,13 @@ done
 [ ! -f "$tests/python.sh" ] || script python 600 sh "$tests/python.sh"
 [ ! -f "$tests/interrupt.sh" ] || script interrupt 600 sh "$tests/interrupt.sh"
 [ ! -f "$tests/random_quality.sh" ] || script random_quality 900 sh "$tests/random_quality.sh"
-[ ! -f "$tests/fuzz.sh" ] || script fuzz 900 sh "$tests/fuzz.sh"
-[ ! -f "$tests/lessons.sh" ] || script lessons 600 sh "$tests/lessons.sh"
-[ ! -f "$tests/browser.sh" ] || script browser 600 sh "$tests/browser.sh"
-[ ! -f "$tests/matrix.sh" ] || script matrix 900 sh "$tests/matrix.sh" -s
-[ ! -f "$tests/sanitize.sh" ] || script sanitize 900 sh "$tests/sanitize.sh" -s
-[ ! -f "$tests/analyze.sh" ] || script analyze 600 sh "$tests/analyze.sh"
-[ ! -f "$tests/coverage.sh" ] || script coverage 600 sh "$tests/coverage.sh"
+if [ -n "$long" ]; then
+    script fuzz 900 sh "$tests/fuzz.sh"
+    script lessons 600 sh "$tests/lessons.sh"
+    script browser 600 sh "$tests/browser.sh"
+    script matrix 900 sh "$tests/matrix.sh" -s
+    script sanitize 900 sh "$tests/sanitize.sh" -s
+fi
 [ ! -f "$tests/mutants.sh" ] || script mutants 900 sh "$tests/mutants.sh"
 
 if [ ! -s "$tmp/sums" ]; then
