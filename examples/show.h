@@ -261,12 +261,12 @@ static size_t show_panels(const show *w, const outcome *o, plot_spectrum *panels
 
 static int show_svg(FILE *f, const show *w, const outcome *o) {
     static char titles[TWS_CASE_COUNT][100];
-    plot_spectrum panels[TWS_CASE_COUNT];
+    static plot_spectrum panels[TWS_CASE_COUNT];
     plot_out out = plot_to_file(f);
     const settings *s = w->s;
     const tws_config *c = &s->config;
     const size_t count = show_panels(w, o, panels, titles);
-    char note[640];
+    static char note[640];
     snprintf(note, sizeof note,
              "N = %.9g, d = %.9g, n = %.9g, %s student, %s target, steps %.3g N^{%.3g} = %.3g and %.3g N^{%.3g} = %.3g, "
              "seed %llu. A dot is as high as the outlier's right singular vector is aligned with the target.",
