@@ -181,7 +181,7 @@ static void show_grid(show_case *c, double edge) {
 }
 
 static tws_status show_predict(show *w, const outcome *o, int first, int second, tws_batches batches) {
-    double values[2 * SHOW_CURVE], density[2][2 * SHOW_CURVE];
+    static double values[2 * SHOW_CURVE], density[2][2 * SHOW_CURVE];
     tws_theory_input input = tws_theory_from_config(&w->s->config);
     show_case *one = &w->cases[TWS_ONE_STEP], *two = &w->cases[second];
     tws_status status;
