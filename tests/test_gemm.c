@@ -6,6 +6,7 @@
 #include "twostep.h"
 
 #include "check.h"
+#include "failing.h"
 
 #define GUARD ((tws_real)12345.25)
 
@@ -375,22 +376,6 @@ static void test_bad_arguments(void) {
     CHECK(tws_gemm(NULL, N, N, 2, 0, 2, 1, NULL, 2, NULL, 2, 0, NULL, 2) == TWS_OK);
 }
 
-typedef struct failing {
-    int left, live; /* allocations until failure, blocks not yet released */
-} failing;
-
-static void *failing_allocate(void *user, size_t bytes) {
-    failing *f = (failing *)user;
-    if (f->left-- <= 0) return NULL;
-    f->live++;
-    return malloc(bytes);
-}
-
-static void failing_release(void *user, void *pointer) {
-    ((failing *)user)->live--;
-    free(pointer);
-}
-
 /* Each allocation fails once; C is untouched then and nothing leaks. */
 static void test_out_of_memory(void) {
     tws_context context = tws_default_context();
@@ -405,12 +390,13 @@ static void test_out_of_memory(void) {
     context.allocator.release = failing_release;
     context.allocator.user = &f;
     for (fail_at = 0; fail_at < 10 && status != TWS_OK; fail_at++) {
-        f.left = fail_at;
-        f.live = 0;
+        f.calls = 0;
+        f.fail_at = fail_at;
+        f.out = 0;
         status =
             tws_gemm(&context, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, SIZE, SIZE, SIZE, 1, a, SIZE, a,
                      SIZE, 0, c, SIZE);
-        CHECK(f.live == 0);
+        CHECK(f.out == 0);
         if (status != TWS_OK) {
             CHECK(status == TWS_OUT_OF_MEMORY && strstr(context.message, "memory") != NULL);
             for (i = touched = 0; i < SIZE * SIZE; i++) touched += c[i] != 9;
