@@ -605,15 +605,19 @@ TWS_API tws_status tws_svd_pencil(tws_context *context, const tws_svd_options *o
                                   double *right, double *residuals, tws_svd_result *results);
 
 /*
- * All min(rows, columns) singular values, decreasing, to about 1e-14 s_1, zeros included:
- * Householder bidiagonalisation in double (Golub and Kahan 1965), then implicit QL iteration on the
- * symmetric tridiagonal form of the bidiagonal matrix, whose eigenvalues are +s_k and -s_k.
+ * All min(rows, columns) singular values, decreasing, zeros included, in double arithmetic. From
+ * 128 rows and columns on, where tws_real is float: the Gram matrix of the smaller side (its
+ * entries are sums of exact products), its tridiagonal form and implicit QL iteration; s_k to about
+ * 1e-15 s_1^2 / s_k, at worst 1e-7 s_1: no more than rounding the entries to float has cost.
+ * Else to about 1e-14 s_1: Householder bidiagonalisation (Golub and Kahan 1965), then QL iteration
+ * on the symmetric tridiagonal form of the bidiagonal matrix, whose eigenvalues are +s_k and -s_k.
  * matrix is rows x columns, ld >= columns, only read; min(rows, columns) is 1 to 4096.
  * Aliasing: values must not overlap the matrix. context->reduce is not used.
  * Errors: TWS_BAD_ARGUMENT, TWS_TOO_LARGE, TWS_OUT_OF_MEMORY, TWS_UNAVAILABLE, TWS_NOT_FINITE (NaN
  * or infinity in the matrix), TWS_NOT_CONVERGED.
- * Memory: 8 rows columns bytes. Threads: safe if contexts differ. Determinism: D1.
- * Cost: 4 n^2 (m - n / 3) flops for m >= n, limited by memory: a few seconds at n = 2048.
+ * Memory: 8 m^2 bytes by the Gram matrix, m the smaller side, and 4 rows columns more where
+ * columns < rows; 8 rows columns bytes else. Threads: safe if contexts differ. Determinism: D1.
+ * Cost: m rows columns + 4/3 m^3 flops by the Gram matrix, 4 m^2 (longer side - m / 3) else.
  */
 TWS_API tws_status tws_singular_values(tws_context *context, const tws_real *matrix, size_t rows,
                                        size_t columns, size_t ld, double *values);
@@ -2102,8 +2106,8 @@ TWSI_FN void twsi_curve_open(twsi_curve *curve, const tws_activation *activation
 #define TWSI_GEMM_PACK_GROUP 256
 /* Entries of a block of B that is read where it lies: packing pays only beyond the L2 cache. */
 #define TWSI_GEMM_IN_PLACE (128 * 1024 / sizeof(tws_real))
-/* Terms up to which A is not packed: so much that both operands lie in the first-level cache. */
-#define TWSI_GEMM_SMALL (64.0 * 64.0 * 64.0)
+/* Terms up to which A is not packed: so much that both operands lie in the second-level cache. */
+#define TWSI_GEMM_SMALL (256.0 * 256.0 * 256.0)
 /* Operations below which the calling thread works alone: waking the others takes as long. */
 #define TWSI_GEMM_ALONE 4e6
 
@@ -4925,10 +4929,19 @@ TWSI_FN tws_status twsi_gemm_check(tws_context *context, const char *name, const
     return TWS_OK;
 }
 
-/* Without packing all of k is one block: no deeper than the packed blocks, for the same sums. */
-TWSI_FN int twsi_gemm_is_small(const twsi_kernels *kernels, size_t m, size_t n, size_t k) {
+/* Rows a multiple of 4 KiB apart share their cache sets: more than a few push each other out. */
+TWSI_FN int twsi_gemm_collides(size_t ld, size_t rows) {
+    return rows > 32 && ld * sizeof(tws_real) % 4096 == 0;
+}
+
+/* Without packing all of k is one block: no deeper than the packed blocks, for the same sums. A
+   matrix that would be read again and again from colliding rows is better packed. */
+TWSI_FN int twsi_gemm_is_small(const twsi_kernels *kernels, int ta, int tb, size_t m, size_t n,
+                               size_t k, size_t lda, size_t ldb) {
     return kernels->gemm_small != NULL && k <= kernels->gemm_depth &&
-           (double)m * (double)n * (double)k <= TWSI_GEMM_SMALL;
+           (double)m * (double)n * (double)k <= TWSI_GEMM_SMALL &&
+           !(ta && n > 96 && twsi_gemm_collides(lda, k)) &&
+           !(!tb && m > 32 && twsi_gemm_collides(ldb, k));
 }
 
 #define TWSI_GEMM_SCRATCH (6144 / sizeof(tws_real)) /* on the stack: 32 columns of 48 rows */
@@ -4958,11 +4971,11 @@ TWSI_FN tws_status twsi_gemm_small(twsi_team *team, twsi_pool *pool, int across,
     return TWS_OK;
 }
 
-/* Workers that a product of m x n x k is worth: starting one takes as long as 16 million
+/* Workers that a product of m x n x k is worth: starting a second one takes as long as 64 million
    operations, and below that the caller's thread is faster. */
 TWSI_FN size_t twsi_gemm_workers(size_t m, size_t n, size_t k) {
     const double operations = 2.0 * (double)m * (double)n * (double)k;
-    const double workers = operations / 16777216.0;
+    const double workers = operations / 67108864.0;
     return workers > TWSI_MAX_THREADS ? TWSI_MAX_THREADS : (size_t)workers;
 }
 
@@ -4991,7 +5004,7 @@ TWS_API tws_status tws_gemm(tws_context *context, tws_transpose transpose_a,
     status = twsi_team_open(&team, context, terms ? twsi_gemm_workers(m, n, k) : 1);
     if (status == TWS_OK) {
         twsi_pool_open(&pool, context);
-        if (terms && twsi_gemm_is_small(team.kernels, m, n, k))
+        if (terms && twsi_gemm_is_small(team.kernels, ta, tb, m, n, k, lda, ldb))
             status = twsi_gemm_small(&team, &pool, !ta, tb, m, n, k, alpha, a, lda, b, ldb, beta,
                                      c, ldc);
         else
@@ -6366,6 +6379,253 @@ TWS_API tws_status tws_svd_pencil(tws_context *context, const tws_svd_options *o
     return status;
 }
 
+/* ---- transpose ---- */
+
+typedef struct twsi_turn_job {
+    const tws_real *from;
+    tws_real *to;
+    size_t rows, columns, ld;
+} twsi_turn_job;
+
+#define TWSI_TURN 32
+
+/* to (columns x rows) = the transpose of from, a band of columns at a time. */
+TWSI_FN void twsi_turn_task(void *data, size_t index, size_t worker) {
+    const twsi_turn_job *job = (const twsi_turn_job *)data;
+    const size_t first = index * TWSI_TURN, end = twsi_min(job->columns, first + TWSI_TURN);
+    size_t block, i, j;
+    (void)worker;
+    for (block = 0; block < job->rows; block += TWSI_TURN)
+        for (j = first; j < end; j++)
+            for (i = block; i < twsi_min(job->rows, block + TWSI_TURN); i++)
+                job->to[j * job->rows + i] = job->from[i * job->ld + j];
+}
+
+TWSI_FN const tws_real *twsi_turned(twsi_team *team, twsi_pool *pool, const tws_real *from,
+                                    size_t rows, size_t columns, size_t ld) {
+    twsi_turn_job job;
+    job.from = from;
+    job.to = (tws_real *)twsi_take(pool, columns, rows * sizeof(tws_real));
+    job.rows = rows;
+    job.columns = columns;
+    job.ld = ld;
+    if (job.to != NULL) twsi_run(team, twsi_ceil_div(columns, TWSI_TURN), twsi_turn_task, &job);
+    return job.to;
+}
+
+/* ---- G = R R' in double ---- */
+
+#define TWSI_CROSS_ROWS 32 /* of G in one task */
+
+typedef struct twsi_cross {
+    const twsi_kernels *kernels;
+    const tws_real *rows; /* count x depth */
+    size_t count, depth, ld;
+    double *out;  /* count x count: the upper triangle */
+    double *copy; /* workers x CROSS_ROWS x depth */
+} twsi_cross;
+
+TWSI_FN void twsi_cross_task(void *data, size_t index, size_t worker) {
+    const twsi_cross *job = (const twsi_cross *)data;
+    const size_t m = job->count, first = index * TWSI_CROSS_ROWS;
+    const size_t count = twsi_min(TWSI_CROSS_ROWS, m - first);
+    double *copy = job->copy + worker * TWSI_CROSS_ROWS * job->depth;
+    size_t i, p;
+    for (i = 0; i < count; i++)
+        for (p = 0; p < job->depth; p++)
+            copy[i * job->depth + p] = (double)job->rows[(first + i) * job->ld + p];
+    job->kernels->svd_real(job->rows + first * job->ld, job->ld, m - first, job->depth, copy,
+                           job->depth, count, 1.0, job->out + first * m + first, m, NULL, 0);
+}
+
+TWSI_FN void twsi_cross_run(twsi_cross *job, twsi_team *team) {
+    job->kernels = team->kernels;
+    twsi_run(team, twsi_ceil_div(job->count, TWSI_CROSS_ROWS), twsi_cross_task, job);
+}
+
+/* ---- large symmetric matrix to tridiagonal form ---- */
+
+#define TWSI_SYMMETRIC_PANEL 32  /* reflections that are applied together */
+#define TWSI_SYMMETRIC_GROUP 8   /* rows of the upper triangle multiplied while in cache */
+#define TWSI_SYMMETRIC_CHUNKS 16 /* parts of the trailing matrix */
+
+/* G = Q T Q' (Golub and Van Loan, section 8.3; reflections in blocks of 32 as in Dongarra,
+   Sorensen, Hammarling 1989). A step reads the upper triangle once. */
+typedef struct twsi_symmetric {
+    twsi_team *team;
+    size_t size;       /* m */
+    double *a;         /* m x m: upper triangle; row k turns into reflection k if corner */
+    double *d, *e, *reflect;
+    double *stack;     /* 2 PANEL x m: reflections of the panel, then their partners */
+    double *partial;   /* CHUNKS x m */
+    double *corner;    /* PANEL x PANEL per panel: the factors T of I - V T V', or NULL */
+    size_t first, chunks, held;
+    const double *x;   /* the vector in the product */
+} twsi_symmetric;
+
+/* Takes its memory; a failure is in pool->status. */
+TWSI_FN void twsi_symmetric_memory(twsi_symmetric *g, twsi_pool *pool, twsi_team *team, size_t m,
+                                   int corner) {
+    g->team = team;
+    g->size = m;
+    g->a = (double *)twsi_take(pool, m, m * sizeof(double));
+    g->d = (double *)twsi_take(pool, m, sizeof(double));
+    g->e = (double *)twsi_take(pool, m, sizeof(double));
+    g->reflect = (double *)twsi_take(pool, m, sizeof(double));
+    g->stack = (double *)twsi_take(pool, m, 2 * TWSI_SYMMETRIC_PANEL * sizeof(double));
+    g->partial = (double *)twsi_take(pool, m, TWSI_SYMMETRIC_CHUNKS * sizeof(double));
+    g->corner = corner ? (double *)twsi_take(pool, m, TWSI_SYMMETRIC_PANEL * sizeof(double)) : NULL;
+}
+
+TWSI_FN double twsi_sum_products(const double *x, const double *y, size_t n) {
+    double sum[4] = {0, 0, 0, 0};
+    size_t i, k;
+    for (i = 0; i + 4 <= n; i += 4)
+        for (k = 0; k < 4; k++) sum[k] += x[i + k] * y[i + k];
+    for (; i < n; i++) sum[0] += x[i] * y[i];
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+/* Part of y = A x over the trailing rows from first on: groups index, index + chunks, ... */
+TWSI_FN void twsi_symmetric_product(void *data, size_t index, size_t worker) {
+    twsi_symmetric *g = (twsi_symmetric *)data;
+    const twsi_kernels *kernels = g->team->kernels;
+    const size_t m = g->size;
+    double *y = g->partial + index * m, sum[TWSI_SYMMETRIC_GROUP], weight[TWSI_SYMMETRIC_GROUP];
+    size_t row, i, j;
+    (void)worker;
+    memset(y + g->first, 0, (m - g->first) * sizeof *y);
+    for (row = g->first + index * TWSI_SYMMETRIC_GROUP; row < m;
+         row += g->chunks * TWSI_SYMMETRIC_GROUP) {
+        const size_t count = twsi_min(TWSI_SYMMETRIC_GROUP, m - row), next = row + count;
+        for (i = 0; i < count; i++) {
+            const double *a = g->a + (row + i) * m + row;
+            y[row + i] += a[i] * g->x[row + i];
+            for (j = i + 1; j < count; j++) {
+                y[row + i] += a[j] * g->x[row + j];
+                y[row + j] += a[j] * g->x[row + i];
+            }
+        }
+        if (next == m) break;
+        kernels->svd_double(g->a + row * m + next, m, count, m - next, g->x + next, m, 1,
+                            1.0, sum, count, NULL, 0);
+        for (i = 0; i < count; i++) {
+            y[row + i] += sum[i];
+            weight[i] = g->x[row + i];
+        }
+        kernels->svd_double(g->a + row * m + next, m, count, m - next, NULL, 0, 1, 1.0, weight,
+                            count, y + next, m);
+    }
+}
+
+/* The panel's update of a group of rows: a_i -= sum over c of v_c[i] w_c + w_c[i] v_c. */
+TWSI_FN void twsi_symmetric_update(void *data, size_t index, size_t worker) {
+    twsi_symmetric *g = (twsi_symmetric *)data;
+    const size_t m = g->size, row = g->first + index * TWSI_SYMMETRIC_GROUP;
+    const size_t count = twsi_min(TWSI_SYMMETRIC_GROUP, m - row);
+    double weight[TWSI_SYMMETRIC_GROUP * 2 * TWSI_SYMMETRIC_PANEL];
+    size_t i, c;
+    (void)worker;
+    for (i = 0; i < count; i++)
+        for (c = 0; c < TWSI_SYMMETRIC_PANEL; c++) {
+            double *w = weight + i * 2 * TWSI_SYMMETRIC_PANEL;
+            w[c] = g->stack[(TWSI_SYMMETRIC_PANEL + c) * m + row + i];
+            w[TWSI_SYMMETRIC_PANEL + c] = g->stack[c * m + row + i];
+        }
+    g->team->kernels->svd_double(g->stack + row, m, 2 * TWSI_SYMMETRIC_PANEL, m - row, NULL, 0,
+                                    count, -1.0, weight, 2 * TWSI_SYMMETRIC_PANEL,
+                                    g->a + row * m + row, m);
+}
+
+/* y = A x - sum of the panel's pending updates, on entries from first on. */
+TWSI_FN void twsi_symmetric_multiply(twsi_symmetric *g, const double *x, double *y) {
+    const twsi_kernels *kernels = g->team->kernels;
+    const size_t m = g->size, first = g->first, held = g->held;
+    double along[2 * TWSI_SYMMETRIC_PANEL], swap[2 * TWSI_SYMMETRIC_PANEL];
+    size_t c, i;
+    g->x = x;
+    g->chunks = twsi_max(1, twsi_min(TWSI_SYMMETRIC_CHUNKS, (m - first) * (m - first) / 32768));
+    twsi_run(g->team, g->chunks, twsi_symmetric_product, g);
+    for (i = first; i < m; i++) y[i] = 0.0;
+    for (c = 0; c < g->chunks; c++)
+        for (i = first; i < m; i++) y[i] += g->partial[c * m + i];
+    if (held == 0) return;
+    kernels->svd_double(g->stack + first, m, held, m - first, x + first, m, 1, 1.0, along, held,
+                        NULL, 0);
+    kernels->svd_double(g->stack + TWSI_SYMMETRIC_PANEL * m + first, m, held, m - first, x + first,
+                        m, 1, 1.0, swap, held, NULL, 0);
+    kernels->svd_double(g->stack + first, m, held, m - first, NULL, 0, 1, -1.0, swap, held,
+                        y + first, m);
+    kernels->svd_double(g->stack + TWSI_SYMMETRIC_PANEL * m + first, m, held, m - first, NULL, 0, 1,
+                        -1.0, along, held, y + first, m);
+}
+
+/* Reflection k, number held of its panel. */
+TWSI_FN void twsi_symmetric_reflect(twsi_symmetric *g, size_t k) {
+    const twsi_kernels *kernels = g->team->kernels;
+    const size_t m = g->size, held = g->held;
+    double *row = g->a + k * m, *v = g->stack + held * m;
+    double *w = g->stack + (TWSI_SYMMETRIC_PANEL + held) * m, half = 0.0, beta;
+    size_t c, i;
+    for (c = 0; c < held; c++) {
+        const double *vc = g->stack + c * m, *wc = g->stack + (TWSI_SYMMETRIC_PANEL + c) * m;
+        kernels->svd_add2(row + k, m - k, -vc[k], wc + k, -wc[k], vc + k);
+    }
+    g->d[k] = row[k];
+    if (k + 1 == m) return;
+    g->first = k + 1;
+    beta = g->reflect[k] = twsi_reflection(row + k + 1, m - k - 1, &g->e[k]);
+    if (beta == 0.0) return; /* v = w = 0, as the stack was cleared */
+    memcpy(v + k + 1, row + k + 1, (m - k - 1) * sizeof *v);
+    twsi_symmetric_multiply(g, v, w);
+    for (i = k + 1; i < m; i++) {
+        w[i] *= beta;
+        half += 0.5 * beta * w[i] * v[i];
+    }
+    for (i = k + 1; i < m; i++) w[i] -= half * v[i];
+}
+
+/* What one panel needs to be applied at once, I - V T V': column j of T is -beta_j T V' v_j, with
+   beta_j below. */
+TWSI_FN void twsi_symmetric_corner(twsi_symmetric *g, size_t start, size_t count) {
+    const size_t m = g->size;
+    double *t = g->corner + start * TWSI_SYMMETRIC_PANEL;
+    size_t i, j, k;
+    memset(t, 0, TWSI_SYMMETRIC_PANEL * count * sizeof *t);
+    for (j = 0; j < count; j++) {
+        double dot[TWSI_SYMMETRIC_PANEL];
+        k = start + j;
+        t[j * TWSI_SYMMETRIC_PANEL + j] = k + 1 < m ? g->reflect[k] : 0.0;
+        for (i = 0; i < j; i++)
+            dot[i] = twsi_sum_products(g->stack + i * m + k, g->stack + j * m + k, m - k);
+        for (i = 0; i < j; i++) {
+            size_t c;
+            for (c = i; c < j; c++)
+                t[i * TWSI_SYMMETRIC_PANEL + j] -=
+                    t[j * TWSI_SYMMETRIC_PANEL + j] * t[i * TWSI_SYMMETRIC_PANEL + c] * dot[c];
+        }
+        for (i = start; i <= k; i++) g->a[k * m + i] = 0.0;
+        if (t[j * TWSI_SYMMETRIC_PANEL + j] == 0.0)
+            for (i = k + 1; i < m; i++) g->a[k * m + i] = 0.0;
+    }
+}
+
+/* The upper triangle of a to d and e; with a corner also what applies the reflections. */
+TWSI_FN void twsi_symmetric_reduce(twsi_symmetric *g) {
+    const size_t m = g->size;
+    size_t start;
+    for (start = 0; start < m; start += TWSI_SYMMETRIC_PANEL) {
+        const size_t count = twsi_min(TWSI_SYMMETRIC_PANEL, m - start);
+        memset(g->stack, 0, 2 * TWSI_SYMMETRIC_PANEL * m * sizeof *g->stack);
+        for (g->held = 0; g->held < count; g->held++)
+            twsi_symmetric_reflect(g, start + g->held);
+        g->first = start + count;
+        twsi_run(g->team, twsi_ceil_div(m - g->first, TWSI_SYMMETRIC_GROUP), twsi_symmetric_update,
+                 g);
+        if (g->corner != NULL) twsi_symmetric_corner(g, start, count);
+    }
+}
+
 /* ---- all singular values ---- */
 
 #define TWSI_BIDIAGONAL_CHUNKS 16 /* parts of the trailing matrix */
@@ -6373,8 +6633,7 @@ TWS_API tws_status tws_svd_pencil(tws_context *context, const tws_svd_options *o
 
 /* One step works on the trailing matrix: rows [k, m), columns [first, n) of a. */
 typedef struct twsi_bidiagonal {
-    twsi_team team;
-    twsi_pool pool;
+    twsi_team *team;
     double *a; /* m x n, m >= n */
     size_t m, n, k, first, chunks;
     double *u, *y, *x, *w; /* pending update: a -= u y^T + x w^T, indexed as a is */
@@ -6396,9 +6655,9 @@ TWSI_FN void twsi_bidiagonal_columns(void *data, size_t index, size_t worker) {
     for (slab = twsi_bidiagonal_part(b, index); slab < end; slab += TWSI_BIDIAGONAL_SLAB) {
         const size_t stop = twsi_min(end, slab + TWSI_BIDIAGONAL_SLAB);
         for (i = slab; i < stop && f > 0; i++)
-            b->team.kernels->svd_add2(b->a + i * b->n + f, width, -b->u[i], b->y + f, -b->x[i],
+            b->team->kernels->svd_add2(b->a + i * b->n + f, width, -b->u[i], b->y + f, -b->x[i],
                                       b->w + f);
-        b->team.kernels->svd_double(b->a + slab * b->n + f, b->n, stop - slab, width, NULL, 0, 1,
+        b->team->kernels->svd_double(b->a + slab * b->n + f, b->n, stop - slab, width, NULL, 0, 1,
                                     1.0, b->v + slab, b->m, sum, b->n);
     }
 }
@@ -6409,7 +6668,7 @@ TWSI_FN void twsi_bidiagonal_rows(void *data, size_t index, size_t worker) {
     const size_t i = twsi_bidiagonal_part(b, index), end = twsi_bidiagonal_part(b, index + 1);
     (void)worker;
     if (i < end)
-        b->team.kernels->svd_double(b->a + i * b->n + b->first, b->n, end - i, b->n - b->first,
+        b->team->kernels->svd_double(b->a + i * b->n + b->first, b->n, end - i, b->n - b->first,
                                     b->w + b->first, b->n, 1, 1.0, b->x + i, b->m, NULL, 0);
 }
 
@@ -6440,7 +6699,7 @@ TWSI_FN void twsi_bidiagonalise(twsi_bidiagonal *b, double *d, double *e) {
             memset(b->y, 0, n * sizeof *b->y);
             memset(b->w, 0, n * sizeof *b->w);
         }
-        twsi_run(&b->team, b->chunks, twsi_bidiagonal_columns, b);
+        twsi_run(b->team, b->chunks, twsi_bidiagonal_columns, b);
         for (j = k + 1; j < n; j++) {
             double sum = 0.0;
             for (c = 0; c < b->chunks; c++) sum += b->partial[c * n + j];
@@ -6450,7 +6709,7 @@ TWSI_FN void twsi_bidiagonalise(twsi_bidiagonal *b, double *d, double *e) {
         for (j = k + 1; j < n; j++) b->w[j] = row[j] - b->v[k] * b->y[j];
         gamma = twsi_reflection(b->w + k + 1, n - k - 1, &e[k]);
         if (gamma == 0.0) memset(b->w + k + 1, 0, (n - k - 1) * sizeof *b->w);
-        twsi_run(&b->team, b->chunks, twsi_bidiagonal_rows, b);
+        twsi_run(b->team, b->chunks, twsi_bidiagonal_rows, b);
         for (j = k + 1; j < n; j++) dot += b->y[j] * b->w[j];
         for (i = k; i < m; i++) {
             b->u[i] = b->v[i];
@@ -6475,60 +6734,118 @@ TWSI_FN int twsi_bidiagonal_values(const twsi_kernels *kernels, const double *d,
     return 1;
 }
 
-TWSI_FN tws_status twsi_singular_values_in(twsi_bidiagonal *b, tws_context *context,
-                                           const tws_real *matrix, size_t rows, size_t columns,
-                                           size_t ld, double *values) {
-    const size_t m = twsi_max(rows, columns), n = twsi_min(rows, columns);
-    twsi_pool *pool = &b->pool;
-    double largest = 0.0, *d, *e, *diagonal, *beside;
-    size_t i, j, *order;
-    int exponent = 0;
-    tws_status status;
-    for (i = 0; i < rows; i++)
-        for (j = 0; j < columns; j++) {
-            const double x = fabs((double)matrix[i * ld + j]);
+/* Values of at least this many rows and columns come from the Gram matrix where entries are float:
+   a quarter of the memory traffic and a fifth of the operations, for errors that the rounding of a
+   float matrix has already made. */
+#define TWSI_SVD_GRAM_LEAST 128
+
+typedef struct twsi_all_values {
+    twsi_team team;
+    twsi_pool pool;
+    const tws_real *matrix;
+    size_t rows, columns, ld;
+    int exponent; /* a power of two takes the entries to about 1, so that squares stay in range */
+} twsi_all_values;
+
+TWSI_FN tws_status twsi_values_memory(const twsi_all_values *all) {
+    return twsi_fail(all->team.context, all->pool.status,
+                     "no memory for the decomposition of a matrix of %lu x %lu",
+                     (unsigned long)all->rows, (unsigned long)all->columns);
+}
+
+TWSI_FN tws_status twsi_values_unsettled(const twsi_all_values *all) {
+    return twsi_fail(all->team.context, TWS_NOT_CONVERGED, "the QL iteration did not settle");
+}
+
+/* The exponent of the largest entry, once all are finite. */
+TWSI_FN tws_status twsi_values_check(twsi_all_values *all) {
+    double largest = 0.0;
+    size_t i, j;
+    for (i = 0; i < all->rows; i++) {
+        const tws_real *row = all->matrix + i * all->ld;
+        for (j = 0; j < all->columns; j++) {
+            const double x = fabs((double)row[j]);
             if (!(x <= DBL_MAX))
-                return twsi_fail(context, TWS_NOT_FINITE,
+                return twsi_fail(all->team.context, TWS_NOT_FINITE,
                                  "matrix contains NaN or infinity in row %lu, column %lu",
                                  (unsigned long)i, (unsigned long)j);
-            if (x > largest) largest = x;
+            largest = fmax(largest, x);
         }
-    b->m = m;
-    b->n = n;
-    b->a = (double *)twsi_take(pool, m, n * sizeof(double));
-    b->u = (double *)twsi_take(pool, m, sizeof(double));
-    b->x = (double *)twsi_take(pool, m, sizeof(double));
-    b->v = (double *)twsi_take(pool, m, sizeof(double));
-    b->y = (double *)twsi_take(pool, n, sizeof(double));
-    b->w = (double *)twsi_take(pool, n, sizeof(double));
-    b->partial = (double *)twsi_take(pool, n, TWSI_BIDIAGONAL_CHUNKS * sizeof(double));
+    }
+    all->exponent = 0;
+    if (largest > 0.0) frexp(largest, &all->exponent);
+    if (all->exponent < -1000) all->exponent = -1000;
+    return TWS_OK;
+}
+
+TWSI_FN tws_status twsi_values_bidiagonal(twsi_all_values *all, double *values) {
+    const size_t rows = all->rows, columns = all->columns;
+    const size_t m = twsi_max(rows, columns), n = twsi_min(rows, columns);
+    twsi_pool *pool = &all->pool;
+    double *d, *e, *diagonal, *beside;
+    twsi_bidiagonal b;
+    size_t i, j, *order;
+    memset(&b, 0, sizeof b);
+    b.team = &all->team;
+    b.m = m;
+    b.n = n;
+    b.a = (double *)twsi_take(pool, m, n * sizeof(double));
+    b.u = (double *)twsi_take(pool, m, sizeof(double));
+    b.x = (double *)twsi_take(pool, m, sizeof(double));
+    b.v = (double *)twsi_take(pool, m, sizeof(double));
+    b.y = (double *)twsi_take(pool, n, sizeof(double));
+    b.w = (double *)twsi_take(pool, n, sizeof(double));
+    b.partial = (double *)twsi_take(pool, n, TWSI_BIDIAGONAL_CHUNKS * sizeof(double));
     d = (double *)twsi_take(pool, n, sizeof(double));
     e = (double *)twsi_take(pool, n, sizeof(double));
     diagonal = (double *)twsi_take(pool, n, 2 * sizeof(double));
     beside = (double *)twsi_take(pool, n, 2 * sizeof(double));
     order = (size_t *)twsi_take(pool, n, 2 * sizeof(size_t));
-    if (pool->status != TWS_OK)
-        return twsi_fail(context, pool->status, "no memory for a double copy of %lu x %lu",
-                         (unsigned long)rows, (unsigned long)columns);
-    status = twsi_team_open(&b->team, context, twsi_max(1, m * n / 65536));
-    if (status != TWS_OK) return status;
-    /* a power of two takes the entries to about 1, so that squares stay in range */
-    if (largest > 0.0) frexp(largest, &exponent);
-    exponent = exponent < -1000 ? -1000 : exponent;
+    if (pool->status != TWS_OK) return twsi_values_memory(all);
     for (i = 0; i < rows; i++)
         for (j = 0; j < columns; j++)
-            b->a[rows >= columns ? i * n + j : j * n + i] =
-                (double)matrix[i * ld + j] * ldexp(1.0, -exponent);
-    twsi_bidiagonalise(b, d, e);
-    if (!twsi_bidiagonal_values(b->team.kernels, d, e, n, diagonal, beside, order, values))
-        return twsi_fail(context, TWS_NOT_CONVERGED, "the QL iteration did not settle");
-    for (i = 0; i < n; i++) values[i] = ldexp(values[i], exponent);
+            b.a[rows >= columns ? i * n + j : j * n + i] =
+                (double)all->matrix[i * all->ld + j] * ldexp(1.0, -all->exponent);
+    twsi_bidiagonalise(&b, d, e);
+    if (!twsi_bidiagonal_values(all->team.kernels, d, e, n, diagonal, beside, order, values))
+        return twsi_values_unsettled(all);
+    for (i = 0; i < n; i++) values[i] = ldexp(values[i], all->exponent);
+    return TWS_OK;
+}
+
+/* Square roots of the eigenvalues of A A' or A'A, whichever is smaller. Entries of a float matrix
+   have squares, and those sums, within the range of double. */
+TWSI_FN tws_status twsi_values_gram(twsi_all_values *all, double *values) {
+    const size_t m = twsi_min(all->rows, all->columns), workers = all->team.workers;
+    twsi_pool *pool = &all->pool;
+    twsi_symmetric form;
+    twsi_cross cross;
+    size_t i, *order;
+    cross.count = m;
+    cross.depth = twsi_max(all->rows, all->columns);
+    cross.rows = all->matrix;
+    cross.ld = all->ld;
+    if (all->rows > all->columns) {
+        cross.rows = twsi_turned(&all->team, pool, all->matrix, all->rows, all->columns, all->ld);
+        cross.ld = all->rows;
+    }
+    cross.copy = (double *)twsi_take(pool, workers * TWSI_CROSS_ROWS, cross.depth * sizeof(double));
+    order = (size_t *)twsi_take(pool, m, sizeof(size_t));
+    twsi_symmetric_memory(&form, pool, &all->team, m, 0);
+    cross.out = form.a;
+    if (pool->status != TWS_OK) return twsi_values_memory(all);
+    twsi_cross_run(&cross, &all->team);
+    twsi_symmetric_reduce(&form);
+    if (!twsi_tridiagonal_values(all->team.kernels, form.d, form.e, m, NULL, 0))
+        return twsi_values_unsettled(all);
+    twsi_order_decreasing(form.d, order, m);
+    for (i = 0; i < m; i++) values[i] = sqrt(fmax(0.0, form.d[order[i]]));
     return TWS_OK;
 }
 
 TWS_API tws_status tws_singular_values(tws_context *context, const tws_real *matrix, size_t rows,
                                        size_t columns, size_t ld, double *values) {
-    twsi_bidiagonal b;
+    twsi_all_values all;
     tws_status status;
     if (matrix == NULL || values == NULL)
         return twsi_fail(context, TWS_BAD_ARGUMENT, "%s is NULL",
@@ -6543,11 +6860,21 @@ TWS_API tws_status tws_singular_values(tws_context *context, const tws_real *mat
     if (!twsi_fits(rows, ld, sizeof(double)))
         return twsi_fail(context, TWS_TOO_LARGE, "a matrix of %lu x %lu does not fit in memory",
                          (unsigned long)rows, (unsigned long)columns);
-    memset(&b, 0, sizeof b);
-    twsi_pool_open(&b.pool, context);
-    status = twsi_singular_values_in(&b, context, matrix, rows, columns, ld, values);
-    twsi_team_close(&b.team);
-    twsi_pool_close(&b.pool);
+    memset(&all, 0, sizeof all);
+    all.matrix = matrix;
+    all.rows = rows;
+    all.columns = columns;
+    all.ld = ld;
+    twsi_pool_open(&all.pool, context);
+    status = twsi_team_open(&all.team, context, twsi_max(1, rows * columns / 65536));
+    if (status == TWS_OK) status = twsi_values_check(&all);
+    if (status == TWS_OK && sizeof(tws_real) == sizeof(float) &&
+        twsi_min(rows, columns) >= TWSI_SVD_GRAM_LEAST)
+        status = twsi_values_gram(&all, values);
+    else if (status == TWS_OK)
+        status = twsi_values_bidiagonal(&all, values);
+    twsi_team_close(&all.team);
+    twsi_pool_close(&all.pool);
     return status;
 }
 
@@ -11173,15 +11500,6 @@ typedef struct twsi_gradients {
     size_t iterations;
 } twsi_gradients;
 
-TWSI_FN double twsi_sum_products(const double *x, const double *y, size_t n) {
-    double sum[4] = {0, 0, 0, 0};
-    size_t i, k;
-    for (i = 0; i + 4 <= n; i += 4)
-        for (k = 0; k < 4; k++) sum[k] += x[i + k] * y[i + k];
-    for (; i < n; i++) sum[0] += x[i] * y[i];
-    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
-}
-
 /* From x = 0. TWS_BAD_ARGUMENT: a direction without curvature, A is not positive definite;
    TWS_NOT_CONVERGED: after the most iterations. Hestenes and Stiefel 1952. */
 TWSI_FN tws_status twsi_conjugate(twsi_gradients *g, const double *b, double *x) {
@@ -11621,25 +11939,13 @@ TWS_API tws_status tws_ridge_operator(tws_context *context, tws_operator apply, 
 
 /* ---- many lambdas: tridiagonal form ---- */
 
-#define TWSI_PATH_PANEL 32  /* reflections that are applied together */
-#define TWSI_PATH_GROUP 8   /* rows of the upper triangle multiplied while in cache */
-#define TWSI_PATH_CHUNKS 16 /* parts of the trailing matrix */
-#define TWSI_PATH_ROWS 32   /* rows of F Q that one task makes */
+#define TWSI_PATH_ROWS 32 /* rows of F Q that one task makes */
 
 typedef struct twsi_path {
     twsi_team *team;
-    size_t size;       /* m */
-    double *a;         /* m x m: upper triangle; afterwards row k holds reflection k behind k */
-    double *d, *e, *reflect;
-    double *stack;     /* 2 PANEL x m: reflections of the panel, then their partners */
-    double *partial;   /* CHUNKS x m */
-    double *corner;    /* PANEL x PANEL per panel: the factors T of I - V T V' */
-    size_t first, chunks;
-    const double *x;   /* the vector in the product */
-    size_t start, held; /* of the panel in work */
-    /* the rows that G was made of */
-    const tws_real *rows;
-    size_t depth, ld;
+    size_t size;         /* m */
+    twsi_symmetric form; /* of G */
+    size_t depth;        /* of the products that G was made of, 0 if it was given */
     /* solutions */
     size_t samples, count, tasks;
     int dual;
@@ -11652,175 +11958,27 @@ typedef struct twsi_path {
     double *work;                        /* workers x ROWS x (m + PANEL) */
 } twsi_path;
 
-/* Some rows of the upper triangle of G = R R'. */
-TWSI_FN void twsi_path_gram(void *data, size_t index, size_t worker) {
-    twsi_path *path = (twsi_path *)data;
-    const size_t m = path->size, first = index * TWSI_PATH_ROWS;
-    const size_t count = twsi_min(TWSI_PATH_ROWS, m - first);
-    double *copy = path->work + worker * TWSI_PATH_ROWS * path->depth;
-    size_t i, p;
-    for (i = 0; i < count; i++)
-        for (p = 0; p < path->depth; p++)
-            copy[i * path->depth + p] = (double)path->rows[(first + i) * path->ld + p];
-    path->team->kernels->svd_real(path->rows + first * path->ld, path->ld, m - first, path->depth,
-                                  copy, path->depth, count, 1.0, path->a + first * m + first, m,
-                                  NULL, 0);
-}
-
-/* Part of y = A x over the trailing rows from first on: groups index, index + chunks, ... */
-TWSI_FN void twsi_path_product(void *data, size_t index, size_t worker) {
-    twsi_path *path = (twsi_path *)data;
-    const twsi_kernels *kernels = path->team->kernels;
-    const size_t m = path->size;
-    double *y = path->partial + index * m, sum[TWSI_PATH_GROUP], weight[TWSI_PATH_GROUP];
-    size_t row, i, j;
-    (void)worker;
-    memset(y + path->first, 0, (m - path->first) * sizeof *y);
-    for (row = path->first + index * TWSI_PATH_GROUP; row < m;
-         row += path->chunks * TWSI_PATH_GROUP) {
-        const size_t count = twsi_min(TWSI_PATH_GROUP, m - row), next = row + count;
-        for (i = 0; i < count; i++) {
-            const double *a = path->a + (row + i) * m + row;
-            y[row + i] += a[i] * path->x[row + i];
-            for (j = i + 1; j < count; j++) {
-                y[row + i] += a[j] * path->x[row + j];
-                y[row + j] += a[j] * path->x[row + i];
-            }
-        }
-        if (next == m) break;
-        kernels->svd_double(path->a + row * m + next, m, count, m - next, path->x + next, m, 1,
-                            1.0, sum, count, NULL, 0);
-        for (i = 0; i < count; i++) {
-            y[row + i] += sum[i];
-            weight[i] = path->x[row + i];
-        }
-        kernels->svd_double(path->a + row * m + next, m, count, m - next, NULL, 0, 1, 1.0, weight,
-                            count, y + next, m);
-    }
-}
-
-/* The panel's update of a group of rows: a_i -= sum over c of v_c[i] w_c + w_c[i] v_c. */
-TWSI_FN void twsi_path_update(void *data, size_t index, size_t worker) {
-    twsi_path *path = (twsi_path *)data;
-    const size_t m = path->size, row = path->first + index * TWSI_PATH_GROUP;
-    const size_t count = twsi_min(TWSI_PATH_GROUP, m - row);
-    double weight[TWSI_PATH_GROUP * 2 * TWSI_PATH_PANEL];
-    size_t i, c;
-    (void)worker;
-    for (i = 0; i < count; i++)
-        for (c = 0; c < TWSI_PATH_PANEL; c++) {
-            double *w = weight + i * 2 * TWSI_PATH_PANEL;
-            w[c] = path->stack[(TWSI_PATH_PANEL + c) * m + row + i];
-            w[TWSI_PATH_PANEL + c] = path->stack[c * m + row + i];
-        }
-    path->team->kernels->svd_double(path->stack + row, m, 2 * TWSI_PATH_PANEL, m - row, NULL, 0,
-                                    count, -1.0, weight, 2 * TWSI_PATH_PANEL,
-                                    path->a + row * m + row, m);
-}
-
-/* y = A x - sum of the panel's pending updates, on entries from first on. */
-TWSI_FN void twsi_path_multiply(twsi_path *path, const double *x, double *y) {
-    const twsi_kernels *kernels = path->team->kernels;
-    const size_t m = path->size, first = path->first, held = path->held;
-    double along[2 * TWSI_PATH_PANEL], swap[2 * TWSI_PATH_PANEL];
-    size_t c, i;
-    path->x = x;
-    path->chunks = twsi_max(1, twsi_min(TWSI_PATH_CHUNKS, (m - first) * (m - first) / 32768));
-    twsi_run(path->team, path->chunks, twsi_path_product, path);
-    for (i = first; i < m; i++) y[i] = 0.0;
-    for (c = 0; c < path->chunks; c++)
-        for (i = first; i < m; i++) y[i] += path->partial[c * m + i];
-    if (held == 0) return;
-    kernels->svd_double(path->stack + first, m, held, m - first, x + first, m, 1, 1.0, along, held,
-                        NULL, 0);
-    kernels->svd_double(path->stack + TWSI_PATH_PANEL * m + first, m, held, m - first, x + first, m,
-                        1, 1.0, swap, held, NULL, 0);
-    kernels->svd_double(path->stack + first, m, held, m - first, NULL, 0, 1, -1.0, swap, held,
-                        y + first, m);
-    kernels->svd_double(path->stack + TWSI_PATH_PANEL * m + first, m, held, m - first, NULL, 0, 1,
-                        -1.0, along, held, y + first, m);
-}
-
-/* Reflection k, number held of its panel. */
-TWSI_FN void twsi_path_reflect(twsi_path *path, size_t k) {
-    const twsi_kernels *kernels = path->team->kernels;
-    const size_t m = path->size, held = path->held;
-    double *row = path->a + k * m, *v = path->stack + held * m;
-    double *w = path->stack + (TWSI_PATH_PANEL + held) * m, half = 0.0, beta;
-    size_t c, i;
-    for (c = 0; c < held; c++) {
-        const double *vc = path->stack + c * m, *wc = path->stack + (TWSI_PATH_PANEL + c) * m;
-        kernels->svd_add2(row + k, m - k, -vc[k], wc + k, -wc[k], vc + k);
-    }
-    path->d[k] = row[k];
-    if (k + 1 == m) return;
-    path->first = k + 1;
-    beta = path->reflect[k] = twsi_reflection(row + k + 1, m - k - 1, &path->e[k]);
-    if (beta == 0.0) return; /* v = w = 0, as the stack was cleared */
-    memcpy(v + k + 1, row + k + 1, (m - k - 1) * sizeof *v);
-    twsi_path_multiply(path, v, w);
-    for (i = k + 1; i < m; i++) {
-        w[i] *= beta;
-        half += 0.5 * beta * w[i] * v[i];
-    }
-    for (i = k + 1; i < m; i++) w[i] -= half * v[i];
-}
-
-/* G to T, and what the panels need to be applied at once. */
-TWSI_FN void twsi_path_reduce(twsi_path *path) {
-    const size_t m = path->size;
-    size_t start, k, i, j;
-    for (start = 0; start < m; start += TWSI_PATH_PANEL) {
-        const size_t count = twsi_min(TWSI_PATH_PANEL, m - start);
-        double *t = path->corner + start * TWSI_PATH_PANEL;
-        memset(path->stack, 0, 2 * TWSI_PATH_PANEL * m * sizeof *path->stack);
-        memset(t, 0, TWSI_PATH_PANEL * count * sizeof *t);
-        for (path->held = 0; path->held < count; path->held++)
-            twsi_path_reflect(path, start + path->held);
-        path->first = start + count;
-        twsi_run(path->team, twsi_ceil_div(m - path->first, TWSI_PATH_GROUP), twsi_path_update,
-                 path);
-        /* T of the product of reflections: column j is -beta_j T V' v_j, beta_j below */
-        for (j = 0; j < count; j++) {
-            double dot[TWSI_PATH_PANEL];
-            k = start + j;
-            t[j * TWSI_PATH_PANEL + j] = k + 1 < m ? path->reflect[k] : 0.0;
-            for (i = 0; i < j; i++)
-                dot[i] = twsi_sum_products(path->stack + i * m + k, path->stack + j * m + k, m - k);
-            for (i = 0; i < j; i++) {
-                size_t c;
-                for (c = i; c < j; c++)
-                    t[i * TWSI_PATH_PANEL + j] -=
-                        t[j * TWSI_PATH_PANEL + j] * t[i * TWSI_PATH_PANEL + c] * dot[c];
-            }
-            for (i = start; i <= k; i++) path->a[k * m + i] = 0.0;
-            if (t[j * TWSI_PATH_PANEL + j] == 0.0)
-                for (i = k + 1; i < m; i++) path->a[k * m + i] = 0.0;
-        }
-    }
-}
-
 /* rows (count x m) times Q, or, forward == 0, each row times Q' : x -> Q x. */
 TWSI_FN void twsi_path_rotate(const twsi_path *path, int forward, double *rows, size_t count,
                               double *small) {
     const twsi_kernels *kernels = path->team->kernels;
-    const size_t m = path->size, panels = twsi_ceil_div(m, TWSI_PATH_PANEL);
+    const size_t m = path->size, panels = twsi_ceil_div(m, TWSI_SYMMETRIC_PANEL);
     size_t b, r, i, j;
     for (b = 0; b < panels; b++) {
-        const size_t start = (forward ? b : panels - 1 - b) * TWSI_PATH_PANEL;
-        const size_t width = twsi_min(TWSI_PATH_PANEL, m - start);
-        const double *v = path->a + start * m + start;
-        const double *t = path->corner + start * TWSI_PATH_PANEL;
+        const size_t start = (forward ? b : panels - 1 - b) * TWSI_SYMMETRIC_PANEL;
+        const size_t width = twsi_min(TWSI_SYMMETRIC_PANEL, m - start);
+        const double *v = path->form.a + start * m + start;
+        const double *t = path->form.corner + start * TWSI_SYMMETRIC_PANEL;
         kernels->svd_double(v, m, width, m - start, rows + start, m, count, 1.0, small, width, NULL,
                             0);
         for (r = 0; r < count; r++) {
-            double *s = small + r * width, image[TWSI_PATH_PANEL];
+            double *s = small + r * width, image[TWSI_SYMMETRIC_PANEL];
             for (j = 0; j < width; j++) {
                 image[j] = 0.0;
                 if (forward) /* s T */
-                    for (i = 0; i <= j; i++) image[j] += s[i] * t[i * TWSI_PATH_PANEL + j];
+                    for (i = 0; i <= j; i++) image[j] += s[i] * t[i * TWSI_SYMMETRIC_PANEL + j];
                 else /* T s */
-                    for (i = j; i < width; i++) image[j] += t[j * TWSI_PATH_PANEL + i] * s[i];
+                    for (i = j; i < width; i++) image[j] += t[j * TWSI_SYMMETRIC_PANEL + i] * s[i];
             }
             memcpy(s, image, width * sizeof *s);
         }
@@ -11836,16 +11994,16 @@ TWSI_FN size_t twsi_path_shifts(twsi_path *path, const double *right) {
     double largest = 0.0;
     size_t i, c;
     for (i = 0; i < m; i++) {
-        const double before = i > 0 ? fabs(path->e[i - 1]) : 0.0;
-        const double after = i + 1 < m ? fabs(path->e[i]) : 0.0;
-        largest = fmax(largest, fabs(path->d[i]) + before + after);
+        const double before = i > 0 ? fabs(path->form.e[i - 1]) : 0.0;
+        const double after = i + 1 < m ? fabs(path->form.e[i]) : 0.0;
+        largest = fmax(largest, fabs(path->form.d[i]) + before + after);
     }
     for (c = 0; c < n; c++) {
         double *x = path->reduced + c, last = 0.0;
         for (i = 0; i < m; i++) {
-            const double e = i > 0 ? path->e[i - 1] : 0.0;
+            const double e = i > 0 ? path->form.e[i - 1] : 0.0;
             const double l = i > 0 ? e * last : 0.0;
-            const double pivot = path->d[i] + path->shifts[c] - l * e;
+            const double pivot = path->form.d[i] + path->shifts[c] - l * e;
             if (!(pivot > 4.0 * DBL_EPSILON * (largest + path->shifts[c]))) return c;
             last = 1.0 / pivot;
             path->below[i * n + c] = l;
@@ -11882,8 +12040,8 @@ TWSI_FN void twsi_path_errors(void *data, size_t index, size_t worker) {
     twsi_path *path = (twsi_path *)data;
     const size_t m = path->size, n = path->count, first = index * TWSI_PATH_ROWS;
     const size_t count = twsi_min(TWSI_PATH_ROWS, path->samples - first);
-    double *rows = path->work + worker * (TWSI_PATH_ROWS * (m + TWSI_PATH_PANEL) + 3 * n);
-    double *small = rows + TWSI_PATH_ROWS * m, *fit = small + TWSI_PATH_ROWS * TWSI_PATH_PANEL;
+    double *rows = path->work + worker * (TWSI_PATH_ROWS * (m + TWSI_SYMMETRIC_PANEL) + 3 * n);
+    double *small = rows + TWSI_PATH_ROWS * m, *fit = small + TWSI_PATH_ROWS * TWSI_SYMMETRIC_PANEL;
     double *hat = fit + n, *z = hat + n, *train = path->sums + index * 2 * n, *loo = train + n;
     size_t i, j, c;
     for (i = 0; i < count; i++) {
@@ -11909,15 +12067,9 @@ TWSI_FN void twsi_path_errors(void *data, size_t index, size_t worker) {
 TWSI_FN tws_status twsi_path_memory(twsi_path *path, twsi_pool *pool, int coefficients) {
     const size_t m = path->size, n = path->count, workers = path->team->workers;
     const size_t extra = twsi_ceil_div(3 * n, TWSI_PATH_ROWS);
-    const size_t width = twsi_max(path->depth, m + TWSI_PATH_PANEL) + extra;
+    const size_t width = twsi_max(path->depth, m + TWSI_SYMMETRIC_PANEL) + extra;
     path->tasks = twsi_ceil_div(path->samples, TWSI_PATH_ROWS);
-    path->a = (double *)twsi_take(pool, m, m * sizeof(double));
-    path->d = (double *)twsi_take(pool, m, sizeof(double));
-    path->e = (double *)twsi_take(pool, m, sizeof(double));
-    path->reflect = (double *)twsi_take(pool, m, sizeof(double));
-    path->stack = (double *)twsi_take(pool, m, 2 * TWSI_PATH_PANEL * sizeof(double));
-    path->partial = (double *)twsi_take(pool, m, TWSI_PATH_CHUNKS * sizeof(double));
-    path->corner = (double *)twsi_take(pool, m, TWSI_PATH_PANEL * sizeof(double));
+    twsi_symmetric_memory(&path->form, pool, path->team, m, 1);
     path->below = (double *)twsi_take(pool, m, n * sizeof(double));
     path->pivot = (double *)twsi_take(pool, m, n * sizeof(double));
     path->reduced = (double *)twsi_take(pool, m, n * sizeof(double));
@@ -11936,9 +12088,9 @@ TWSI_FN tws_status twsi_path_memory(twsi_path *path, twsi_pool *pool, int coeffi
 TWSI_FN tws_status twsi_path_solve(twsi_path *path, const double *lambdas, double *right,
                                    double *train, double *loo) {
     const size_t n = path->count;
-    double small[TWSI_PATH_PANEL];
+    double small[TWSI_SYMMETRIC_PANEL];
     size_t bad, t, c;
-    twsi_path_reduce(path);
+    twsi_symmetric_reduce(&path->form);
     twsi_path_rotate(path, 1, right, 1, small);
     bad = twsi_path_shifts(path, right);
     if (bad < n) return twsi_not_positive(path->team->context, lambdas[bad], path->size);
@@ -11959,43 +12111,11 @@ TWSI_FN tws_status twsi_path_solve(twsi_path *path, const double *lambdas, doubl
     return TWS_OK;
 }
 
-typedef struct twsi_turn_job {
-    const tws_real *from;
-    tws_real *to;
-    size_t rows, columns, ld;
-} twsi_turn_job;
-
-#define TWSI_TURN 32
-
-/* to (columns x rows) = the transpose of from, a band of columns at a time. */
-TWSI_FN void twsi_turn_task(void *data, size_t index, size_t worker) {
-    const twsi_turn_job *job = (const twsi_turn_job *)data;
-    const size_t first = index * TWSI_TURN, end = twsi_min(job->columns, first + TWSI_TURN);
-    size_t block, i, j;
-    (void)worker;
-    for (block = 0; block < job->rows; block += TWSI_TURN)
-        for (j = first; j < end; j++)
-            for (i = block; i < twsi_min(job->rows, block + TWSI_TURN); i++)
-                job->to[j * job->rows + i] = job->from[i * job->ld + j];
-}
-
-TWSI_FN const tws_real *twsi_turned(twsi_team *team, twsi_pool *pool, const tws_real *from,
-                                    size_t rows, size_t columns, size_t ld) {
-    twsi_turn_job job;
-    job.from = from;
-    job.to = (tws_real *)twsi_take(pool, columns, rows * sizeof(tws_real));
-    job.rows = rows;
-    job.columns = columns;
-    job.ld = ld;
-    if (job.to != NULL) twsi_run(team, twsi_ceil_div(columns, TWSI_TURN), twsi_turn_task, &job);
-    return job.to;
-}
-
 /* The coefficient vectors: Q (T + mu)^-1 Q' F'y, or F' alpha. */
 TWSI_FN void twsi_path_coefficients(const twsi_path *path, twsi_ridge_job *job,
                                     double *coefficients) {
     const size_t n = path->count, m = path->size;
-    double small[TWSI_PATH_PANEL];
+    double small[TWSI_SYMMETRIC_PANEL];
     size_t c, i;
     for (c = 0; c < n; c++) {
         double *x = coefficients + c * job->columns;
@@ -12013,6 +12133,7 @@ TWSI_FN tws_status twsi_path_run(twsi_team *team, twsi_pool *pool, const tws_rea
                                  const double *lambdas, size_t count, double *coefficients,
                                  double *train, double *loo) {
     twsi_path path;
+    twsi_cross cross;
     twsi_ridge_job job = twsi_ridge_matrix(team, features, samples, width, ld, NULL);
     double *right, *y, *shifts;
     tws_status status;
@@ -12027,8 +12148,10 @@ TWSI_FN tws_status twsi_path_run(twsi_team *team, twsi_pool *pool, const tws_rea
     path.features_ld = ld;
     path.labels = labels;
     path.depth = twsi_max(samples, width);
-    path.ld = path.dual ? ld : samples;
-    path.rows = path.dual ? features : twsi_turned(team, pool, features, samples, width, ld);
+    cross.count = path.size;
+    cross.depth = path.depth;
+    cross.ld = path.dual ? ld : samples;
+    cross.rows = path.dual ? features : twsi_turned(team, pool, features, samples, width, ld);
     path.shifts = shifts = (double *)twsi_take(pool, count, sizeof(double));
     job.partial = (double *)twsi_take(pool, width, job.chunks * sizeof(double));
     y = (double *)twsi_take(pool, samples, sizeof(double));
@@ -12039,7 +12162,9 @@ TWSI_FN tws_status twsi_path_run(twsi_team *team, twsi_pool *pool, const tws_rea
     for (i = 0; i < samples; i++) y[i] = (double)labels[i];
     if (path.dual) memcpy(right, y, samples * sizeof *right);
     else twsi_ridge_across(&job, NULL, y, right);
-    twsi_run(team, twsi_ceil_div(path.size, TWSI_PATH_ROWS), twsi_path_gram, &path);
+    cross.out = path.form.a;
+    cross.copy = path.work;
+    twsi_cross_run(&cross, team);
     status = twsi_path_solve(&path, lambdas, right, train, loo);
     if (status == TWS_OK && coefficients != NULL)
         twsi_path_coefficients(&path, &job, coefficients);
@@ -12085,9 +12210,9 @@ TWSI_FN tws_status twsi_kernel_run(twsi_team *team, twsi_pool *pool, const doubl
     for (i = 0; i < count; i++) shifts[i] = lambdas[i] * (double)samples;
     for (i = 0; i < samples; i++) {
         right[i] = (double)labels[i];
-        memcpy(path.a + i * samples + i, kernel + i * samples + i,
-               (samples - i) * sizeof *path.a);
-        if (!twsi_all_finite(path.a + i * samples + i, samples - i))
+        memcpy(path.form.a + i * samples + i, kernel + i * samples + i,
+               (samples - i) * sizeof *path.form.a);
+        if (!twsi_all_finite(path.form.a + i * samples + i, samples - i))
             return twsi_fail(team->context, TWS_NOT_FINITE,
                              "kernel contains NaN or infinity in row %lu", (unsigned long)i);
     }

@@ -275,6 +275,8 @@ static void test_same_bits(tws_context *context, const twsi_kernels *kernels) {
     const size_t k = kernels->gemm_depth + 9, cut_m = m / 2 + 1, cut_n = n / 3;
     tws_real *a = make(m * k), *b = make(k * n), *c = make(m * n), *start = make(m * n),
              *first = make(m * n);
+    twsi_team team;
+    twsi_pool pool;
     size_t i;
     for (i = 0; i < m * k; i++) a[i] = random_real();
     for (i = 0; i < k * n; i++) b[i] = random_real();
@@ -282,8 +284,14 @@ static void test_same_bits(tws_context *context, const twsi_kernels *kernels) {
     for (i = 0; i < 4; i++) {
         context->threads = threads[i];
         memcpy(c, start, m * n * sizeof *c);
-        CHECK(tws_gemm(context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, m, n, k, (tws_real)0.7, a, k, b,
-                       n, (tws_real)0.3, c, n) == TWS_OK);
+        /* as tws_gemm, but never too small for so many threads */
+        CHECK(twsi_team_open(&team, context, threads[i]) == TWS_OK);
+        CHECK(team.workers == threads[i]);
+        twsi_pool_open(&pool, context);
+        CHECK(twsi_gemm(&team, &pool, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, m, n, k, (tws_real)0.7, a,
+                        k, b, n, (tws_real)0.3, c, n) == TWS_OK);
+        twsi_pool_close(&pool);
+        twsi_team_close(&team);
         if (i == 0) memcpy(first, c, m * n * sizeof *c);
         CHECK(memcmp(first, c, m * n * sizeof *c) == 0);
     }
