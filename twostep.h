@@ -2926,6 +2926,11 @@ TWSI_LANE_FN void TWSI_LANE(activate)(const tws_activation *activation, const tw
 #define TWSI_GEMM_VECTORS 2
 #define TWSI_GEMM_DEPTH (1536 / sizeof(tws_real))     /* panel of A 18 KiB: half of a 32 KiB L1 */
 #define TWSI_GEMM_BLOCK_COLUMNS (24 * 8)              /* 288 KiB: half of a 512 KiB L2 */
+#elif TWSI_PASS == TWSI_PASS_WASM
+#define TWSI_GEMM_ROWS 4                              /* 8 + 2 + 2 of 15: engines keep one back */
+#define TWSI_GEMM_VECTORS 2
+#define TWSI_GEMM_DEPTH (2048 / sizeof(tws_real))     /* panel of A 8 KiB: quarter of a 32 KiB L1 */
+#define TWSI_GEMM_BLOCK_COLUMNS (12 * 8)              /* 192 KiB: most of a 256 KiB L2 */
 #elif TWSI_PASS == TWSI_PASS_PLAIN
 #define TWSI_GEMM_ROWS 4                              /* 16 sums: what a compiler may keep */
 #define TWSI_GEMM_DEPTH (1024 / sizeof(tws_real))     /* panels of 4 KiB: first-level cache */
