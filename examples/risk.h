@@ -611,7 +611,7 @@ static int risk_work(settings *s) {
     result_file json, svg;
     tws_status status = TWS_OK;
     size_t i;
-    int result = count == 1 ? risk_make_plan(plans, s, NULL) : risk_page(s, panels, plans);
+    int drawn, result = count == 1 ? risk_make_plan(plans, s, NULL) : risk_page(s, panels, plans);
     if (result != 0) return result;
     memset(&json, 0, sizeof json);
     memset(&svg, 0, sizeof svg);
@@ -629,12 +629,14 @@ static int risk_work(settings *s) {
         }
     }
     if (result == 0 && json.stream != NULL) risk_json(json.stream, plans, results, count);
-    if (result == 0 && svg.stream != NULL && risk_svg(svg.stream, plans, results, count) != 0) result = EXIT_FAILED;
+    if (json.stream != NULL && close_result(&json, result == 0) != 0) result = EXIT_FAILED;
+    errno = 0;
+    drawn = status == TWS_OK && svg.stream != NULL && risk_svg(svg.stream, plans, results, count) == 0;
+    if (status == TWS_OK && svg.stream != NULL && !drawn) result = file_failed("write", svg.name);
     for (i = 0; i < count; i++) {
         free(results[i].cells);
         free(results[i].choices);
     }
-    if (json.stream != NULL && close_result(&json, result == 0) != 0) result = EXIT_FAILED;
-    if (svg.stream != NULL && close_result(&svg, result == 0) != 0) result = EXIT_FAILED;
+    if (svg.stream != NULL && close_result(&svg, drawn) != 0) result = EXIT_FAILED;
     return result;
 }

@@ -3,12 +3,17 @@
  * result files.
  *
  * Row i of W_2 - W_0 has the mean a_i V_0 + a_i^2 V_1 + ..., one spike with left vector a^(k+1) for
- * each order k (see tws_limit_theory), and noise that is independent between rows. Orthonormal
- * polynomials of a of degree 1 to 4 project the spikes out: their Gram matrix is triangular in k, and
- * the pivots of its elimination are the squared strengths, the part of order k that is beyond the
- * orders before it on both sides. The noise would add to them. So the Gram matrix is taken between the
- * neurons with even and those with odd numbers, whose noises have nothing to do with each other. A
- * pivot is then right on average and may be negative where it is small. */
+ * each order k (see tws_limit_theory), and noise that is independent between rows. Their sum is a
+ * matrix of low rank; its singular values are the strengths, measured here and predicted by
+ * tws_predict (`strengths`). Orthonormal polynomials of a of degree 1 to 4 project the spikes out: the
+ * eigenvalues of the Gram matrix of the four projections are the squared strengths. The noise would
+ * add to it. So it is taken between the neurons with even and those with odd numbers, whose noises
+ * have nothing to do with each other: each entry is then right on average.
+ *
+ * Which orders are there? The Gram matrix of the spikes is triangular in k. The pivot of order k, what
+ * it has beyond the orders before it, is right on average and may be negative where it is small;
+ * ordered eigenvalues of noise are not. So an order counts as resolved where its pivot is three
+ * standard errors above zero, and eigenvalues are those of the rows and columns of resolved orders. */
 
 #define SCALE_ORDERS 4
 #define SCALE_RUNGS 64   /* most sizes */
@@ -18,8 +23,10 @@
 /* One size: means over the seeds. */
 typedef struct scale_rung {
     size_t neurons, inputs, samples;
-    double square[SCALE_ORDERS]; /* mean of the squared strength */
+    int resolved[SCALE_ORDERS];  /* 1 where the order stands out of the noise */
+    double square[SCALE_ORDERS]; /* mean of the squared strength or, where not resolved, pivot */
     double error[SCALE_ORDERS];  /* its standard error; 0 with one seed */
+    double predicted[SCALE_ORDERS]; /* strengths of the theory; 0: none */
     tws_limit limit;
     int limited; /* 1 when the theory has given it */
 } scale_rung;
@@ -34,6 +41,7 @@ typedef struct scale_result {
     scale_rung rungs[SCALE_RUNGS];
     size_t count, seeds;
     double *squares; /* rungs x seeds x SCALE_ORDERS */
+    double *grams;   /* seeds x SCALE_ORDERS^2, of the size in hand */
     scale_fit fits[SCALE_ORDERS];
     double curve_neurons[SCALE_CURVE], curves[SCALE_CURVE][SCALE_ORDERS]; /* predicted; 0: none */
     double seconds;
@@ -142,24 +150,105 @@ static void scale_project(const tws_config *c, const scale_data *d, size_t half)
     }
 }
 
-/* The pivots: squared strengths. Each half has half of |a|^2, so that twice their product counts. */
-static void scale_pivots(const tws_config *c, const scale_data *d, double *squares) {
+/* The Gram matrix between the halves. Each has half of |a|^2, so that twice their product counts. */
+static void scale_gram(const tws_config *c, const scale_data *d, double *gram) {
     const double *even = d->projected, *odd = d->projected + SCALE_ORDERS * c->inputs;
-    double gram[SCALE_ORDERS][SCALE_ORDERS];
     size_t i, j, k;
     for (i = 0; i < SCALE_ORDERS; i++)
         for (k = 0; k < SCALE_ORDERS; k++) {
-            gram[i][k] = 0.0;
+            double sum = 0.0;
             for (j = 0; j < c->inputs; j++)
-                gram[i][k] += even[i * c->inputs + j] * odd[k * c->inputs + j] +
-                              even[k * c->inputs + j] * odd[i * c->inputs + j];
+                sum += even[i * c->inputs + j] * odd[k * c->inputs + j] +
+                       even[k * c->inputs + j] * odd[i * c->inputs + j];
+            gram[i * SCALE_ORDERS + k] = sum;
         }
+}
+
+static void scale_pivots(const double *gram, double *squares) {
+    double left[SCALE_ORDERS][SCALE_ORDERS];
+    size_t i, j, k;
+    memcpy(left, gram, sizeof left);
     for (k = 0; k < SCALE_ORDERS; k++) {
-        squares[k] = gram[k][k];
-        if (!(gram[k][k] > 0.0)) continue; /* nothing there that later orders could contain */
+        squares[k] = left[k][k];
+        if (!(left[k][k] > 0.0)) continue; /* nothing there that later orders could contain */
         for (i = k + 1; i < SCALE_ORDERS; i++)
-            for (j = k + 1; j < SCALE_ORDERS; j++) gram[i][j] -= gram[i][k] * gram[k][j] / gram[k][k];
+            for (j = k + 1; j < SCALE_ORDERS; j++) left[i][j] -= left[i][k] * left[k][j] / left[k][k];
     }
+}
+
+/* Eigenvalues of a symmetric matrix, by rotations of Jacobi; they end on its diagonal. */
+static void scale_jacobi(double (*m)[SCALE_ORDERS], size_t n) {
+    size_t turn, p, q, i;
+    for (turn = 0; turn < 20; turn++)
+        for (p = 0; p < n; p++)
+            for (q = p + 1; q < n; q++) {
+                const double off = m[p][q], gap = 0.5 * (m[q][q] - m[p][p]);
+                double t, c, s;
+                if (!(fabs(off) > 1e-300)) continue;
+                t = off / (fabs(gap) + sqrt(gap * gap + off * off));
+                if (gap < 0.0) t = -t;
+                c = 1.0 / sqrt(1.0 + t * t);
+                s = t * c;
+                for (i = 0; i < n; i++) { /* columns, then rows */
+                    const double x = m[i][p], y = m[i][q];
+                    m[i][p] = c * x - s * y;
+                    m[i][q] = s * x + c * y;
+                }
+                for (i = 0; i < n; i++) {
+                    const double x = m[p][i], y = m[q][i];
+                    m[p][i] = c * x - s * y;
+                    m[q][i] = s * x + c * y;
+                }
+            }
+}
+
+/* Eigenvalues of the part of the Gram matrix that is resolved, in decreasing order over its orders. */
+static void scale_values(const double *gram, const int *resolved, double *squares) {
+    double m[SCALE_ORDERS][SCALE_ORDERS];
+    size_t at[SCALE_ORDERS], n = 0, i, k;
+    for (k = 0; k < SCALE_ORDERS; k++)
+        if (resolved[k]) at[n++] = k;
+    for (i = 0; i < n; i++)
+        for (k = 0; k < n; k++) m[i][k] = gram[at[i] * SCALE_ORDERS + at[k]];
+    scale_jacobi(m, n);
+    for (i = 0; i < n; i++) {
+        double value = m[i][i];
+        for (k = i + 1; k < n; k++)
+            if (m[k][k] > value) {
+                const double larger = m[k][k];
+                m[k][k] = value;
+                value = larger;
+            }
+        squares[at[i]] = value;
+    }
+}
+
+/* Means over the seeds and their standard errors. */
+static void scale_means(scale_rung *at, const double *squares, size_t seeds) {
+    size_t seed, k;
+    for (k = 0; k < SCALE_ORDERS; k++) {
+        double sum = 0.0, spread = 0.0;
+        for (seed = 0; seed < seeds; seed++) sum += squares[seed * SCALE_ORDERS + k];
+        at->square[k] = sum / (double)seeds;
+        for (seed = 0; seed < seeds; seed++) {
+            const double miss = squares[seed * SCALE_ORDERS + k] - at->square[k];
+            spread += miss * miss;
+        }
+        at->error[k] = seeds > 1 ? sqrt(spread / ((double)seeds * ((double)seeds - 1.0))) : 0.0;
+    }
+}
+
+/* Pivots tell which orders are there, eigenvalues how strong they are. */
+static void scale_strengths(scale_rung *at, const double *grams, double *squares, size_t seeds) {
+    size_t seed, k;
+    for (seed = 0; seed < seeds; seed++)
+        scale_pivots(grams + seed * SCALE_ORDERS * SCALE_ORDERS, squares + seed * SCALE_ORDERS);
+    scale_means(at, squares, seeds);
+    for (k = 0; k < SCALE_ORDERS; k++)
+        at->resolved[k] = at->square[k] > 0.0 && at->square[k] > 3.0 * at->error[k];
+    for (seed = 0; seed < seeds; seed++)
+        scale_values(grams + seed * SCALE_ORDERS * SCALE_ORDERS, at->resolved, squares + seed * SCALE_ORDERS);
+    scale_means(at, squares, seeds);
 }
 
 /* All seeds of one size. */
@@ -168,37 +257,26 @@ static tws_status scale_measure(settings *s, scale_result *r, size_t rung) {
     tws_config c = s->config;
     scale_data d;
     tws_status status = TWS_OUT_OF_MEMORY;
-    size_t seed, k;
+    size_t seed;
     c.neurons = at->neurons;
     c.inputs = at->inputs;
     c.samples = at->samples;
     if (scale_allocate(&d, &c)) status = TWS_OK;
     else snprintf(s->context.message, sizeof s->context.message, "no memory for %lu neurons", (unsigned long)c.neurons);
     for (seed = 0; seed < r->seeds && status == TWS_OK; seed++) {
-        double *squares = r->squares + (rung * r->seeds + seed) * SCALE_ORDERS;
         c.seed = s->config.seed + seed;
         status = scale_train(&s->context, &c, &d);
         if (status != TWS_OK) break;
         scale_project(&c, &d, 0);
         scale_project(&c, &d, 1);
-        scale_pivots(&c, &d, squares);
-        for (k = 0; k < SCALE_ORDERS; k++) at->square[k] += squares[k] / (double)r->seeds;
+        scale_gram(&c, &d, r->grams + seed * SCALE_ORDERS * SCALE_ORDERS);
     }
     scale_free(&d);
-    for (k = 0; k < SCALE_ORDERS && status == TWS_OK && r->seeds > 1; k++) {
-        double sum = 0.0;
-        for (seed = 0; seed < r->seeds; seed++) {
-            const double miss = r->squares[(rung * r->seeds + seed) * SCALE_ORDERS + k] - at->square[k];
-            sum += miss * miss;
-        }
-        at->error[k] = sqrt(sum / ((double)r->seeds * ((double)r->seeds - 1.0)));
-    }
+    if (status == TWS_OK) scale_strengths(at, r->grams, r->squares + rung * r->seeds * SCALE_ORDERS, r->seeds);
     return status;
 }
 
-static int scale_resolved(const scale_rung *at, size_t k) {
-    return at->square[k] > 0.0 && at->square[k] > 3.0 * at->error[k];
-}
+static int scale_resolved(const scale_rung *at, size_t k) { return at->resolved[k] && at->square[k] > 0.0; }
 
 static double scale_strength(const scale_rung *at, size_t k) { return sqrt(at->square[k] > 0.0 ? at->square[k] : 0.0); }
 
@@ -252,21 +330,26 @@ static tws_theory_input scale_input(const settings *s, double neurons) {
     return input;
 }
 
-/* The curves of tws_predict, from the smallest size to SCALE_FAR. Its strengths are in decreasing
-   order; those of orders that vanish in the limit are not among them. */
-static void scale_predict(settings *s, scale_result *r) {
+/* The strengths of tws_predict. They are in decreasing order; those of orders that vanish in the limit
+   are not among them. */
+static void scale_predict(settings *s, const scale_result *r, const tws_theory_input *input, double *strengths) {
+    const tws_limit *limit = &r->rungs[0].limit;
+    tws_prediction two;
+    size_t k, next = 0;
+    if (!r->rungs[0].limited || tws_predict(&s->context, input, NULL, &two) != TWS_OK) return;
+    for (k = 0; k < SCALE_ORDERS && k < limit->listed; k++)
+        if (limit->order[k].leading_strength > 0.0 && next < two.spikes) strengths[k] = two.strengths[next++];
+}
+
+/* Curves from the smallest size to SCALE_FAR. */
+static void scale_curves(settings *s, scale_result *r) {
     const double first = (double)r->rungs[0].neurons;
-    size_t i, k;
+    size_t i;
     for (i = 0; i < SCALE_CURVE; i++) {
         const double share = (double)i / (SCALE_CURVE - 1);
-        tws_theory_input input = scale_input(s, floor(first * pow(SCALE_FAR / first, share) + 0.5));
-        const tws_limit *limit = &r->rungs[0].limit;
-        tws_prediction two;
-        size_t next = 0;
+        const tws_theory_input input = scale_input(s, floor(first * pow(SCALE_FAR / first, share) + 0.5));
         r->curve_neurons[i] = input.neurons;
-        if (!r->rungs[0].limited || tws_predict(&s->context, &input, NULL, &two) != TWS_OK) continue;
-        for (k = 0; k < SCALE_ORDERS && k < limit->listed; k++)
-            if (limit->order[k].leading_strength > 0.0 && next < two.spikes) r->curves[i][k] = two.strengths[next++];
+        scale_predict(s, r, &input, r->curves[i]);
     }
 }
 
@@ -287,7 +370,7 @@ static int scale_vanishes(const scale_result *r, size_t k) {
 
 static void scale_print(const settings *s, const scale_result *r) {
     size_t i, k;
-    printf("strengths of the orders k in W2 - W0, mean over %lu seed%s, activation %s, target %s, %s batch\n",
+    printf("strengths (singular values of the spikes) in W2 - W0, mean over %lu seed%s, activation %s, target %s, %s batch\n",
            (unsigned long)r->seeds, r->seeds == 1 ? "" : "s", s->activation, s->target,
            s->config.batches == TWS_FRESH ? "fresh" : "reused");
     printf("step sizes %.4g N^%.3g and %.4g N^%.3g, d = %.4g N, n = %.4g N\n\n%12s", s->config.scale1, s->config.alpha1,
@@ -301,6 +384,11 @@ static void scale_print(const settings *s, const scale_result *r) {
             if (!scale_resolved(at, k)) printf("%11s        ", "noise");
             else if (r->seeds > 1) printf("%11.4g +-%6.2g", scale_strength(at, k), scale_strength_error(at, k));
             else printf("%11.4g        ", scale_strength(at, k));
+        }
+        printf("\n%12s", "predicted");
+        for (k = 0; k < SCALE_ORDERS; k++) {
+            if (at->predicted[k] > 0.0) printf("%11.4g        ", at->predicted[k]);
+            else printf("%11s        ", "-");
         }
         printf("\n");
     }
@@ -317,14 +405,15 @@ static void scale_print(const settings *s, const scale_result *r) {
     printf("\n%.2f s on %u threads\n", r->seconds, tws_context_threads(&s->context));
 }
 
-static void scale_csv(FILE *f, const scale_result *r) {
+/* Squared strengths; pivots where an order is not resolved. */
+static void scale_csv(FILE *f, const settings *s, const scale_result *r) {
     size_t i, j, k;
-    fputs("neurons,inputs,samples,seed_index,square0,square1,square2,square3\n", f);
+    fputs("neurons,inputs,samples,seed,square0,square1,square2,square3\n", f);
     for (i = 0; i < r->count; i++)
         for (j = 0; j < r->seeds; j++) {
             const scale_rung *at = &r->rungs[i];
-            fprintf(f, "%lu,%lu,%lu,%lu", (unsigned long)at->neurons, (unsigned long)at->inputs,
-                    (unsigned long)at->samples, (unsigned long)j);
+            fprintf(f, "%lu,%lu,%lu,%llu", (unsigned long)at->neurons, (unsigned long)at->inputs,
+                    (unsigned long)at->samples, (unsigned long long)(s->config.seed + j));
             for (k = 0; k < SCALE_ORDERS; k++) fprintf(f, ",%.9g", r->squares[(i * r->seeds + j) * SCALE_ORDERS + k]);
             fputc('\n', f);
         }
@@ -341,6 +430,7 @@ static void scale_json_rung(FILE *f, const scale_rung *at) {
         else fputs("null", f);
     }
     fputc(']', f);
+    json_list(f, "predicted", at->predicted, SCALE_ORDERS);
     json_list(f, "squares", at->square, SCALE_ORDERS);
     json_list(f, "errors_of_squares", at->error, SCALE_ORDERS);
     fputs(" }", f);
@@ -473,6 +563,10 @@ static int scale_compute(settings *s, scale_result *r) {
     }
     r->rungs[0].limited = tws_limit_theory(&s->context, &input, &r->rungs[0].limit) == TWS_OK;
     for (k = 0; k < SCALE_ORDERS; k++) scale_fit_line(r, k);
+    for (i = 0; i < r->count; i++) {
+        input = scale_input(s, (double)r->rungs[i].neurons);
+        scale_predict(s, r, &input, r->rungs[i].predicted);
+    }
     r->seconds = twsi_seconds() - begin;
     return 0;
 }
@@ -483,7 +577,7 @@ static int scale_work(settings *s) {
     const char *names[3];
     const int talk = !s->quiet && (s->json == NULL || strcmp(s->json, "-") != 0) &&
                      (s->svg == NULL || strcmp(s->svg, "-") != 0) && (s->out == NULL || strcmp(s->out, "-") != 0);
-    int result = scale_ladder(s, &r), k, plain = 0;
+    int result = scale_ladder(s, &r), k, plain = 0, computed, kept[3];
     if (result != 0) return result;
     r.seeds = (size_t)s->seeds;
     names[0] = s->json, names[1] = s->svg, names[2] = s->out;
@@ -493,18 +587,24 @@ static int scale_work(settings *s) {
     for (k = 0; k < 3 && result == 0; k++)
         if (names[k] != NULL) result = open_result(&files[k], names[k]);
     r.squares = (double *)calloc(r.count * r.seeds, SCALE_ORDERS * sizeof *r.squares);
-    if (result == 0 && r.squares == NULL) {
+    r.grams = (double *)calloc(r.seeds, SCALE_ORDERS * SCALE_ORDERS * sizeof *r.grams);
+    if (result == 0 && (r.squares == NULL || r.grams == NULL)) {
         fputs("twostep: no memory for the strengths of all seeds\n", stderr);
         result = EXIT_FAILED;
     }
     if (result == 0) result = scale_compute(s, &r);
-    if (result == 0 && (s->json != NULL || s->svg != NULL)) scale_predict(s, &r);
-    if (result == 0 && files[0].stream != NULL) scale_json(files[0].stream, s, &r);
-    if (result == 0 && files[1].stream != NULL) result = scale_svg(files[1].stream, s, &r) != 0 ? EXIT_FAILED : 0;
-    if (result == 0 && files[2].stream != NULL) scale_csv(files[2].stream, &r);
+    if (result == 0 && (s->json != NULL || s->svg != NULL)) scale_curves(s, &r);
+    computed = result == 0;
+    if (computed && files[0].stream != NULL) scale_json(files[0].stream, s, &r);
+    errno = 0;
+    kept[1] = computed && files[1].stream != NULL && scale_svg(files[1].stream, s, &r) == 0;
+    if (computed && files[1].stream != NULL && !kept[1]) result = file_failed("write", files[1].name);
+    if (computed && files[2].stream != NULL) scale_csv(files[2].stream, s, &r);
+    kept[0] = kept[2] = computed;
     for (k = 0; k < 3; k++)
-        if (close_result(&files[k], result == 0) != 0) result = EXIT_FAILED;
-    if (result == 0 && talk) scale_print(s, &r);
+        if (close_result(&files[k], kept[k]) != 0) result = EXIT_FAILED;
+    if (computed && talk) scale_print(s, &r);
     free(r.squares);
+    free(r.grams);
     return result;
 }

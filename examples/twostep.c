@@ -1036,16 +1036,23 @@ static int explain(const settings *s, tws_status status) {
 
 #include "show.h"
 
-/* Theory and, but for `twostep theory`, the experiment. What only the theory cannot do is a note:
-   the experiment is run all the same. pictures: NULL when none are wanted. */
+/* The theory. What it cannot do is a note, but for `twostep theory`: the experiment is run all the
+   same. */
+static int foresee(settings *s, outcome *o) {
+    const tws_status status = predict(s, o);
+    if (status == TWS_OK) return 0;
+    if (s->command == COMMAND_THEORY || status == TWS_OUT_OF_MEMORY) return explain(s, status);
+    o->warnings.count = 1;
+    snprintf(o->warnings.text[0], sizeof o->warnings.text[0], "no prediction: %.180s", s->context.message);
+    return 0;
+}
+
+/* Theory and, but for `twostep theory`, the experiment. pictures: NULL when none are wanted. */
 static int compute(settings *s, outcome *o, show *pictures) {
     const unsigned cases = s->command == COMMAND_COMPARE ? TWS_ALL_CASES : 0;
-    tws_status status = predict(s, o);
-    if (status != TWS_OK && (s->command == COMMAND_THEORY || status == TWS_OUT_OF_MEMORY)) return explain(s, status);
-    if (status != TWS_OK) {
-        o->warnings.count = 1;
-        snprintf(o->warnings.text[0], sizeof o->warnings.text[0], "no prediction: %.180s", s->context.message);
-    }
+    const int result = foresee(s, o);
+    tws_status status;
+    if (result != 0) return result;
     if (s->command == COMMAND_THEORY) return 0;
     status = tws_run_visit(&s->context, &s->config, cases, pictures != NULL ? show_visit : NULL, pictures, &o->measured);
     if (status == TWS_NOT_CONVERGED)
@@ -1091,7 +1098,7 @@ static int work(settings *s) {
     result_file json, svg;
     const int report = !s->quiet && (s->json == NULL || strcmp(s->json, "-") != 0) &&
                        (s->svg == NULL || strcmp(s->svg, "-") != 0);
-    int result, wanted;
+    int result, wanted, computed, drawn;
     if (s->command == COMMAND_SWEEP) return sweep_work(s);
     if (s->command == COMMAND_PLOT) return sweep_plot(s);
     if (s->command == COMMAND_RISK) return risk_work(s);
@@ -1101,13 +1108,15 @@ static int work(settings *s) {
     pictures.s = s;
     wanted = svg.stream != NULL || (report && (BIT(s->command) & HISTOGRAM));
     result = own_given(s) ? own_compute(s, &o, wanted ? &pictures : NULL) : compute(s, &o, wanted ? &pictures : NULL);
-    if (result == 0 && json.stream != NULL) json_report(json.stream, s, &o);
+    computed = result == 0;
+    /* each file for itself: a picture that cannot be written costs no numbers */
+    if (computed && json.stream != NULL) json_report(json.stream, s, &o);
+    if (close_result(&json, computed) != 0) result = EXIT_FAILED;
     errno = 0;
-    if (result == 0 && svg.stream != NULL && show_svg(svg.stream, &pictures, &o) != 0)
-        result = file_failed("write", svg.name);
-    if (close_result(&json, result == 0) != 0) result = EXIT_FAILED;
-    if (close_result(&svg, result == 0) != 0) result = EXIT_FAILED;
-    if (result == 0 && report) print_report(s, &o, wanted ? &pictures : NULL);
+    drawn = computed && svg.stream != NULL && show_svg(svg.stream, &pictures, &o) == 0;
+    if (computed && svg.stream != NULL && !drawn) result = file_failed("write", svg.name);
+    if (close_result(&svg, drawn) != 0) result = EXIT_FAILED;
+    if (computed && report) print_report(s, &o, wanted ? &pictures : NULL);
     show_free(&pictures);
     return result;
 }

@@ -190,7 +190,7 @@ cd ..
 
 ladder='--neurons 60:240:3 --seeds 3 --alpha1 0.3 --alpha2 0.4'
 ./twostep scale $ladder --json scale.json --svg scale.svg --out scale.csv >out 2>err; check $? "scale: $(cat err)"
-[ "$(wc -l <scale.csv)" -eq 10 ] && grep -q '^240,240,480,2,' scale.csv; check $? "scale.csv"
+[ "$(wc -l <scale.csv)" -eq 10 ] && grep -q '^240,240,480,3,' scale.csv; check $? "scale.csv"
 grep -q '^ *slope ' out && grep -q '^ *limit *0.400 *0.200 *0.000 *-0.200' out; check $? "the table of scale: $(cat out)"
 [ "$(grep -c "^<circle class='f1'" scale.svg)" -eq 4 ]; check $? "three points and the legend in scale.svg"
 ./twostep scale $ladder --threads 1 --quiet --out one.csv; ./twostep scale $ladder --threads 3 --quiet --out - >three.csv
@@ -285,6 +285,8 @@ assert abs(mean - g["rows"][2]["squares"][0]) < 1e-6 * mean
 assert abs(g["rows"][2]["strengths"][0] - mean ** 0.5) < 1e-6 * mean
 near = min(g["predicted"], key=lambda x: abs(x["neurons"] - 240))
 far = g["predicted"][-1]
+for row in g["rows"]: # the same quantity, measured and predicted
+    assert abs(row["strengths"][0] / row["predicted"][0] - 1) < 0.1 and abs(row["strengths"][1] / row["predicted"][1] - 1) < 0.2
 assert abs(near["strengths"][0] / g["rows"][2]["strengths"][0] - 1) < 0.25 and far["neurons"] == 1e10
 t = strict("theory.json")
 assert "measured" not in t and "seconds" not in t and len(t["predicted"]) == 2

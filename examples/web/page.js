@@ -66,58 +66,79 @@ const plural = (count, word) => count + ' ' + word + (count === 1 ? '' : 's');
 const TITLES = { initial: 'W₀', 'one-step': 'W₁, one step', 'two-steps-fresh': 'W₂, fresh batch',
   'two-steps-reuse': 'W₂, reused batch' };
 
-/* ---- the worker ---- */
+/* ---- the workers: jobs wait in a queue until one is free ---- */
 
-const bytesOf = id => Uint8Array.from(atob($(id).textContent.trim()), c => c.charCodeAt(0));
+function bytesOf(id) {
+  const text = atob($(id).textContent.trim()), bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  return bytes;
+}
 const programs = {}; /* compiled modules by name */
-let worker = null, jobs = 0, waiting = null;
+const MOST_WORKERS = Math.max(1, Math.min(3, navigator.hardwareConcurrency || 2));
+let workers = [], queue = [], jobs = 0;
 
-/* 'simd' where the browser has it, else 'plain'. */
-let fastest = null;
 async function programFor(build) {
-  if (!fastest) fastest = WebAssembly.validate(bytesOf('program-simd')) ? 'simd' : 'plain';
-  const name = build === 'plain' ? 'plain' : fastest;
-  if (!programs[name]) programs[name] = await WebAssembly.compile(bytesOf('program-' + name));
+  const name = build === 'plain' || programs.refused ? 'plain' : 'simd';
+  try {
+    if (!programs[name]) programs[name] = await WebAssembly.compile(bytesOf('program-' + name));
+  } catch (error) {
+    if (name === 'plain') throw error;
+    programs.refused = true; /* a browser without SIMD */
+    return programFor('plain');
+  }
   return programs[name];
 }
 
-function stopWorker() {
-  if (worker) worker.terminate();
-  worker = null;
-  if (waiting) waiting.reject(new Error('cancelled'));
-  waiting = null;
+function stopWorkers() {
+  const stopped = workers.map(w => w.job).concat(queue);
+  workers.forEach(w => w.worker.terminate());
+  workers = [];
+  queue = [];
+  for (const job of stopped) if (job) job.reject(new Error('cancelled'));
 }
 
 function startWorker() {
-  if (worker) return;
-  worker = new Worker(URL.createObjectURL(new Blob([$('worker').textContent], { type: 'text/javascript' })));
+  const worker = new Worker(URL.createObjectURL(new Blob([$('worker').textContent], { type: 'text/javascript' })));
+  const mine = { worker, job: null };
   worker.onmessage = event => {
-    const job = waiting, message = event.data;
+    const job = mine.job, message = event.data;
     if (!job || message.id !== job.id) return;
     if ('line' in message) job.onLine(message.line);
     else {
-      waiting = null;
+      mine.job = null;
       job.resolve(message);
+      nextJobs();
     }
   };
   worker.onerror = event => {
-    const job = waiting;
-    stopWorker();
-    if (job) job.reject(new Error(event.message || 'the worker failed'));
+    worker.terminate();
+    workers = workers.filter(w => w !== mine);
+    if (mine.job) mine.job.reject(new Error(event.message || 'the worker failed'));
+    nextJobs();
   };
+  workers.push(mine);
+  return mine;
+}
+
+function nextJobs() {
+  while (queue.length) {
+    const free = workers.find(w => !w.job) || (workers.length < MOST_WORKERS ? startWorker() : null);
+    if (!free) return;
+    free.job = queue.shift();
+    free.worker.postMessage({ id: free.job.id, module: free.job.module, words: free.job.words });
+  }
 }
 
 function runJob(module, words, onLine) {
-  startWorker();
-  return new Promise((resolve, reject) => {
-    waiting = { id: ++jobs, resolve, reject, onLine: onLine || (() => {}) };
-    worker.postMessage({ id: waiting.id, module, words });
-  });
+  const done = new Promise((resolve, reject) => queue.push({ id: ++jobs, module, words, resolve, reject, onLine: onLine || (() => {}) }));
+  done.catch(() => {}); /* who waits for it hears of it all the same */
+  nextJobs();
+  return done;
 }
 
 /* ---- what a run costs, learned from the runs before ---- */
 
-const speed = { steps: 8e9, bulk: 2e9, theory: 0.4 };
+const speed = { steps: 1.2e10, bulk: 8e9, theory: 0.15 };
 
 function costOf(state) {
   const size = name => Math.min(1e15, Math.max(2, Number(state[name]) || 2)); /* the command judges what is typed */
@@ -125,10 +146,10 @@ function costOf(state) {
   const both = state.batches === 'both', small = Math.min(N, d), large = Math.max(N, d);
   const matrices = both ? 4 : 3;
   const cost = { theory: both ? 2 * speed.theory : speed.theory, stepWork: (both ? 12 : 8) * N * d * n,
-    bulkWork: matrices * 4 * small * small * (large - small / 3) + (both ? 12 : 8) * N * d * n };
+    bulkWork: matrices * 4 * small * small * (large - small / 3) };
   if (state.what === 'theory') return { theory: cost.theory, main: 0, bulk: 0, total: cost.theory, stepWork: 0, bulkWork: 0 };
-  cost.withBulk = small <= 1600;
-  cost.main = cost.theory + cost.stepWork / speed.steps;
+  cost.withBulk = small <= 1600 && small * large <= 8e6; /* all matrices are kept until then */
+  cost.main = Math.max(cost.theory, cost.stepWork / speed.steps);
   cost.bulk = cost.withBulk ? cost.bulkWork / speed.bulk : 0;
   cost.total = cost.main + cost.bulk;
   return cost;
@@ -139,7 +160,7 @@ function costOf(state) {
 let shown = null; /* what is on the screen */
 
 function casesOf(answers, state) {
-  const cases = [], add = (name, predicted, measured) => cases.push({ name, predicted, measured, values: null });
+  const cases = [], add = (name, predicted, measured) => cases.push({ name, predicted, measured, values: null, law: null });
   if (answers[0].cases) {
     for (const one of answers[0].cases) add(one.name, one.predicted, one.measured);
     return cases;
@@ -207,7 +228,10 @@ function makeAxis(cases, ratio, left, right) {
 
 function drawPanel(c, axis, ratio, left, right, top, height) {
   const base = top + height, x = axis.x, parts = [];
-  const peak = 1.1 * Math.max(...[0.05, 0.3, 0.5, 0.7, 0.9, 0.99].map(q => bulkLaw(q * (1 + Math.sqrt(ratio)), ratio)), 0.1);
+  const bare = [];
+  for (let i = 0; i <= 160; i++) bare.push((1 + Math.sqrt(ratio)) * i / 160);
+  const bareLaw = { s: bare, density: bare.map(s => bulkLaw(s, ratio)) }, law = c.name === 'initial' ? bareLaw : c.law;
+  const peak = 1.1 * Math.max(0.1, ...[bareLaw, law || bareLaw].flatMap(l => l.density.slice(5)));
   const yDensity = p => base - Math.min(1, p / peak) * (height - 26), yAlign = a => base - a * (height - 26);
   parts.push(label(left, top + 12, TITLES[c.name], 'start', 'b'));
   if (c.values) {
@@ -219,12 +243,7 @@ function drawPanel(c, axis, ratio, left, right, top, height) {
       parts.push(`<rect x="${(x0 + 0.4).toFixed(1)}" y="${y.toFixed(1)}" width="${(x1 - x0 - 0.8).toFixed(1)}" height="${(base - y).toFixed(1)}" class="bulk"/>`);
     });
   }
-  const points = [];
-  for (let i = 0; i <= 160; i++) {
-    const s = (1 + Math.sqrt(ratio)) * i / 160;
-    points.push((i ? 'L' : 'M') + x(s).toFixed(1) + ' ' + yDensity(bulkLaw(s, ratio)).toFixed(1));
-  }
-  parts.push(`<path d="${points.join('')}" class="law"/>`);
+  if (law) parts.push(`<path d="${law.s.map((v, i) => (i ? 'L' : 'M') + x(v).toFixed(1) + ' ' + yDensity(law.density[i]).toFixed(1)).join('')}" class="law"/>`);
   const edge = c.predicted ? c.predicted.edge : c.name === 'initial' ? 1 + Math.sqrt(ratio) : null;
   if (edge) parts.push(line(x(edge), top + 18, x(edge), base, 'edge'), label(x(edge) - 4, top + 28, 'edge ' + short(edge, 2), 'end', 'soft'));
   parts.push(line(left, base, axis.cut, base, 'axis'));
@@ -365,8 +384,17 @@ function showNumbers() {
   $('numbers').innerHTML = rows.join('') + '</tbody>';
 }
 
-function show(state, answers, texts) {
-  shown = { state, answers, texts, cases: casesOf(answers, state) };
+/* What has come of the lines of `simulate` and `law`, for the panels on the screen. */
+function attach(details) {
+  for (const c of shown.cases) {
+    if (details.values[c.name]) c.values = details.values[c.name];
+    if (details.laws[c.name]) c.law = details.laws[c.name];
+  }
+}
+
+function show(state, answers, texts, details) {
+  shown = { state, answers, texts, details, cases: casesOf(answers, state) };
+  attach(details);
   $('version').textContent = answers[0].version;
   $('svg').disabled = $('json').disabled = false;
   showVerdict();
@@ -410,22 +438,51 @@ function follow(words, start, cost) {
   timer = setInterval(tell, 250);
 }
 
+function refused(result) {
+  return new Error(result.error.replace(/^twostep: /, '').trim() || 'the program stopped with status ' + result.status);
+}
+
 async function ask(module, words) {
-  const result = await runJob(module, words.concat(['--json', '-']));
-  if (result.status !== 0) throw Object.assign(new Error(result.error.replace(/^twostep: /, '').trim() || 'the program stopped with status ' + result.status), { sentence: true });
+  const result = await runJob(module, words);
+  if (result.status !== 0) throw refused(result);
   return { text: result.output, data: JSON.parse(result.output), seconds: result.seconds };
 }
 
 async function computeTheory(module, state, options) {
-  const modes = state.batches === 'both' ? ['fresh', 'reuse'] : [state.batches], got = [];
+  const modes = state.batches === 'both' ? ['fresh', 'reuse'] : [state.batches];
   const words = ['theory'].concat(options.filter(o => !o.startsWith('--seed')));
-  for (const mode of modes) got.push(await ask(module, words.concat(['--batches', mode])));
-  return got;
+  return Promise.all(modes.map(mode => ask(module, words.concat(['--batches', mode, '--json', '-']))));
 }
 
+/* One matrix of `simulate` or of `law`. */
+function take(details, one) {
+  if (one.values) details.values[one.name] = one.values;
+  else details.laws[one.name] = { s: one.s, density: one.density };
+  if (!shown || shown.details !== details) return;
+  attach(details);
+  redraw();
+}
+
+/* The predicted densities up to the predicted edges; W1 has one for both batch modes. */
+function computeLaws(module, options, details) {
+  const found = shown.cases.filter(c => c.predicted), edgeOf = c => String(c ? c.predicted.edge : 0), started = [];
+  const words = options.filter(o => !o.startsWith('--seed'));
+  let one = found.find(c => c.name === 'one-step');
+  for (const two of found.filter(c => c.name.startsWith('two-steps-'))) {
+    started.push(runJob(module, ['law', edgeOf(one), edgeOf(two), '--batches=' + two.name.slice(10)].concat(words), text => take(details, JSON.parse(text))));
+    one = null;
+  }
+  const all = Promise.all(started);
+  all.catch(() => {});
+  return all;
+}
+
+/* Experiment and theory run side by side and meet in the report; the densities come when the edges are known. */
 async function compute() {
   const mine = ++turn, state = readFields(), options = optionsOf(state), cost = costOf(state), start = performance.now();
-  stopWorker();
+  const details = { values: {}, laws: {} }, both = state.batches === 'both';
+  let laws = null, all = null;
+  stopWorkers();
   toFragment(state);
   showError('');
   setBusy(true);
@@ -433,23 +490,29 @@ async function compute() {
     $('status').textContent = 'Preparing.';
     const module = await programFor(state.build);
     if (mine !== turn) return;
-    const both = state.batches === 'both';
     if (state.what === 'theory' || cost.total > 2) {
       follow('Predicting', start, cost);
       const got = await computeTheory(module, state, options);
       if (mine !== turn) return;
       speed.theory = got.reduce((sum, g) => sum + g.seconds, 0) / got.length;
-      show(state, got.map(g => g.data), got.map(g => g.text));
+      show(state, got.map(g => g.data), got.map(g => g.text), details);
+      laws = computeLaws(module, options, details);
     }
     if (state.what !== 'theory') {
       follow('Simulating', start, cost);
-      const got = await ask(module, both ? ['compare'].concat(options) : ['run', '--batches', state.batches].concat(options));
+      const words = both ? ['compare'].concat(options) : ['run', '--batches=' + state.batches].concat(options);
+      const experiment = simulate(module, words, details, cost);
+      all = experiment.all;
+      const [measured, theory] = await Promise.all([experiment.result, ask(module, ['foresee'].concat(words))]);
+      const got = await ask(module, ['report', words[0], measured, theory.data.outcome].concat(words.slice(1)));
       if (mine !== turn) return;
       speed.steps = cost.stepWork / Math.max(0.02, got.data.seconds.total);
-      show(state, [got.data], [got.text]);
-      if (cost.withBulk) await computeBulk(module, both, state, options, mine, start, cost);
-      if (mine !== turn) return;
+      show(state, [got.data], [got.text], details);
+      if (!laws) laws = computeLaws(module, options, details);
+      follow('Counting all singular values', start, cost);
     }
+    await Promise.all([laws, all]);
+    if (mine !== turn) return;
     const kernel = shown.answers[0].kernel;
     $('status').textContent = `Done in ${short((performance.now() - start) / 1000, 2)} s${kernel ? ' with the ' + kernel + ' kernel' : ''}.`;
   } catch (error) {
@@ -460,21 +523,26 @@ async function compute() {
   if (mine === turn) setBusy(false);
 }
 
-/* The histograms, panel by panel. */
-async function computeBulk(module, both, state, options, mine, start, cost) {
-  follow('Counting all singular values', start, cost);
-  const result = await runJob(module, (both ? ['bulk-both'] : ['bulk', '--batches', state.batches]).concat(options), text => {
-    if (mine !== turn) return;
-    const one = JSON.parse(text), where = shown.cases.find(c => c.name === one.name);
-    if (where) where.values = one.values;
-    redraw();
+/* The experiment. result: its numbers, as soon as they are there; all: when the histograms are, too. */
+function simulate(module, words, details, cost) {
+  let found, first = 0; /* when the result came */
+  const result = new Promise(resolve => { found = resolve; });
+  const all = runJob(module, ['simulate', words[0], cost.withBulk ? 'yes' : 'no'].concat(words.slice(1)), text => {
+    const one = JSON.parse(text);
+    if (!one.result) return take(details, one);
+    first = performance.now();
+    found(one.result);
+  }).then(end => {
+    if (end.status !== 0 && !first) throw refused(end);
+    if (end.status === 0 && cost.withBulk) speed.bulk = cost.bulkWork / Math.max(20, performance.now() - first) * 1000;
   });
-  if (result.status === 0) speed.bulk = cost.bulkWork / Math.max(0.02, result.seconds);
+  all.catch(() => {}); /* heard of through result */
+  return { all, result: Promise.race([result, all.then(() => result)]) };
 }
 
 function cancel() {
   turn++;
-  stopWorker();
+  stopWorkers();
   setBusy(false);
   $('status').textContent = 'Cancelled.';
 }
@@ -591,7 +659,7 @@ async function copyLink() {
 
 for (const [id, names] of [['activation', ACTIVATIONS], ['target', TARGETS]])
   $(id).innerHTML = names.map(name => `<option value="${name}">${name === 'hermite' ? 'hermite…' : name}</option>`).join('');
-$('legend').innerHTML = [['bulk', 'singular values, measured'], ['law', 'law of W₀ (Marchenko–Pastur)'], ['edge', 'predicted edge'],
+$('legend').innerHTML = [['bulk', 'bulk of the singular values, measured'], ['law', 'its predicted density'], ['edge', 'predicted edge'],
   ['out', 'outlier, measured'], ['pred', 'outlier, predicted']].map(([kind, text]) => `<span class="k-${kind}">${text}</span>`).join('');
 drawMap();
 listenMap();

@@ -1,9 +1,17 @@
-/* The page's program: the command of ../twostep.c as WebAssembly, and two commands more.
+/* The page's program: the command of ../twostep.c as WebAssembly, and its parts as commands, so that
+ * several workers can share the work. COMMAND is run or compare, options are those of it.
  *
- *     twostep bulk [options of run]        twostep bulk-both [options of run but --batches]
+ *     twostep simulate COMMAND yes|no [options]    the experiment: {"result": "HEX"}; with yes then
+ *                                                  all singular values, a line for each matrix:
+ *                                                  {"name": "initial", "values": [...]}
+ *     twostep foresee COMMAND [options]            the theory: {"outcome": "HEX"}
+ *     twostep report COMMAND RESULT OUTCOME [options]    from both the JSON of COMMAND
+ *     twostep law EDGE1 EDGE2 [options of theory]  the predicted density of the bulk of W1 and of
+ *                                                  W2, from 0 to these edges, a line each:
+ *                                                  {"name": "one-step", "s": [...], "density": [...]}
+ *                                                  edge 0: not wanted
  *
- * print all singular values of W0, W1 and W2, one line of JSON for each matrix as soon as it is
- * known: {"name": "initial", "values": [...]}. The page draws its histograms from them. */
+ * HEX is the memory of a structure, for the same program alone. */
 #define _XOPEN_SOURCE 700 /* as ../twostep.c, before the first include */
 #include <fcntl.h>
 /* No files here: what ../twostep.c uses of them and WASI lacks. */
@@ -19,6 +27,47 @@ static char *realpath(const char *name, char *resolved) {
 #include "../twostep.c"
 #undef main
 
+/* ---- structures on their way from one worker to another ---- */
+
+static void print_hex(const char *name, const void *from, size_t size) {
+    const unsigned char *bytes = (const unsigned char *)from;
+    size_t i;
+    printf("{\"%s\": \"", name);
+    for (i = 0; i < size; i++) printf("%02x", bytes[i]);
+    printf("\"}\n");
+    fflush(stdout);
+}
+
+static int read_hex(const char *text, void *to, size_t size) {
+    static const char digits[] = "0123456789abcdef";
+    unsigned char *bytes = (unsigned char *)to;
+    size_t i;
+    if (strlen(text) != 2 * size) return 0;
+    for (i = 0; i < size; i++) {
+        const char *high = strchr(digits, text[2 * i]), *low = strchr(digits, text[2 * i + 1]);
+        if (high == NULL || low == NULL) return 0;
+        bytes[i] = (unsigned char)((high - digits) * 16 + (low - digits));
+    }
+    return 1;
+}
+
+/* ---- the parts ---- */
+
+/* The weights of every case, kept until the result is on its way. */
+typedef struct kept {
+    size_t size;
+    tws_real *weights[TWS_CASE_COUNT];
+} kept;
+
+static tws_status keep(void *user, tws_case which, const tws_real *weights, const tws_real *readout) {
+    kept *k = (kept *)user;
+    (void)readout;
+    k->weights[which] = (tws_real *)malloc(k->size * sizeof(tws_real));
+    if (k->weights[which] == NULL) return TWS_OUT_OF_MEMORY;
+    memcpy(k->weights[which], weights, k->size * sizeof(tws_real));
+    return TWS_OK;
+}
+
 /* One matrix: its line of the output. */
 static tws_status print_bulk(settings *s, const char *name, const tws_real *weights, double *values) {
     const size_t rows = s->config.neurons, columns = s->config.inputs;
@@ -33,77 +82,120 @@ static tws_status print_bulk(settings *s, const char *name, const tws_real *weig
     return TWS_OK;
 }
 
-/* The arrays of one experiment, all in one block. */
-typedef struct arrays {
-    tws_real *weights, *kept, *readout, *directions, *inputs, *labels;
-    double *values;
-} arrays;
-
-static int make_arrays(const settings *s, arrays *a) {
-    const size_t count = s->config.neurons, d = s->config.inputs, n = s->config.samples;
-    a->weights = (tws_real *)malloc(count * d * sizeof(tws_real));
-    a->kept = (tws_real *)malloc(count * d * sizeof(tws_real));
-    a->readout = (tws_real *)malloc(count * sizeof(tws_real));
-    a->directions = (tws_real *)malloc(s->config.target.directions * d * sizeof(tws_real));
-    a->inputs = (tws_real *)malloc(n * d * sizeof(tws_real));
-    a->labels = (tws_real *)malloc(n * sizeof(tws_real));
-    a->values = (double *)malloc((count < d ? count : d) * sizeof(double));
-    return a->weights && a->kept && a->readout && a->directions && a->inputs && a->labels && a->values;
-}
-
-/* One step on the batch with this number. */
-static tws_status take_step(settings *s, arrays *a, size_t batch_number, int step) {
-    tws_network network;
-    tws_batch batch;
-    tws_status status;
-    network.count = s->config.neurons;
-    network.inputs = s->config.inputs;
-    network.output_scale = tws_output_scale(&s->config);
-    network.activation = s->config.activation;
-    network.weights = a->weights;
-    network.readout = a->readout;
-    batch.samples = s->config.samples;
-    batch.inputs = a->inputs;
-    batch.labels = a->labels;
-    status = tws_make_batch(&s->context, &s->config, a->directions, batch_number, a->inputs, a->labels);
-    if (status != TWS_OK) return status;
-    return tws_step(&s->context, &network, &batch, tws_step_size(&s->config, step), a->weights, NULL);
-}
-
-static tws_status print_bulks(settings *s, arrays *a, int fresh, int reuse) {
-    const size_t bytes = s->config.neurons * s->config.inputs * sizeof(tws_real);
-    tws_status status = tws_make_weights(&s->context, &s->config, 0, s->config.neurons, a->weights);
-    if (status == TWS_OK) status = tws_make_readout(&s->context, &s->config, 0, s->config.neurons, a->readout);
-    if (status == TWS_OK) status = tws_make_directions(&s->context, &s->config, a->directions);
-    if (status == TWS_OK) status = print_bulk(s, "initial", a->weights, a->values);
-    if (status == TWS_OK) status = take_step(s, a, 0, 1);
-    if (status == TWS_OK) status = print_bulk(s, "one-step", a->weights, a->values);
-    memcpy(a->kept, a->weights, bytes);
-    if (status == TWS_OK && reuse) status = take_step(s, a, 0, 2);
-    if (status == TWS_OK && reuse) status = print_bulk(s, "two-steps-reuse", a->weights, a->values);
-    memcpy(a->weights, a->kept, bytes);
-    if (status == TWS_OK && fresh) status = take_step(s, a, 1, 2);
-    if (status == TWS_OK && fresh) status = print_bulk(s, "two-steps-fresh", a->weights, a->values);
-    return status;
+/* The command and its options; what stands before them are the words of a part. */
+static int open_part(settings *s, int words, int count, char **arguments) {
+    int result;
+    if (count < words) return misuse("too few words%s%s%s", "", "", "");
+    default_settings(s, strcmp(arguments[0], "compare") == 0 ? COMMAND_COMPARE : COMMAND_RUN);
+    result = parse_options(s, count - words, arguments + words);
+    return result == 0 ? finish_settings(s) : result;
 }
 
 /* The program ends after this: nothing is released. */
-static int run_bulk(int count, char **arguments, int both) {
+static int run_simulate(int count, char **arguments) {
     static settings s;
-    arrays a;
+    static tws_result r;
+    static kept k;
+    const int result = open_part(&s, 2, count, arguments);
+    const int bulk = result == 0 && strcmp(arguments[1], "yes") == 0;
+    double *values;
     tws_status status;
-    int result;
-    default_settings(&s, COMMAND_RUN);
-    result = parse_options(&s, count, arguments);
+    int which;
+    if (result != 0) return result;
+    k.size = s.config.neurons * s.config.inputs;
+    status = tws_run_visit(&s.context, &s.config, s.command == COMMAND_COMPARE ? TWS_ALL_CASES : 0,
+                           bulk ? keep : NULL, &k, &r);
+    if (status != TWS_OK && status != TWS_NOT_CONVERGED) return explain(&s, status);
+    print_hex("result", &r, sizeof r);
+    if (!bulk) return 0;
+    values = (double *)malloc((s.config.neurons < s.config.inputs ? s.config.neurons : s.config.inputs) * sizeof *values);
+    if (values == NULL) return explain(&s, TWS_OUT_OF_MEMORY);
+    for (which = 0; which < (int)TWS_CASE_COUNT; which++) {
+        status = k.weights[which] != NULL ? print_bulk(&s, case_name[which], k.weights[which], values) : TWS_OK;
+        if (status != TWS_OK) return explain(&s, status);
+    }
+    return 0;
+}
+
+static int run_foresee(int count, char **arguments) {
+    static settings s;
+    static outcome o;
+    int result = open_part(&s, 1, count, arguments);
+    if (result == 0) result = foresee(&s, &o);
+    if (result == 0) print_hex("outcome", &o, sizeof o);
+    return result;
+}
+
+static int run_report(int count, char **arguments) {
+    static settings s;
+    static tws_result r;
+    static outcome o;
+    const int result = open_part(&s, 3, count, arguments);
+    if (result != 0) return result;
+    if (!read_hex(arguments[1], &r, sizeof r) || !read_hex(arguments[2], &o, sizeof o))
+        return misuse("not a result and an outcome of this program%s%s%s", "", "", "");
+    o.measured = r;
+    raise_edges(&o);
+    json_report(stdout, &s, &o);
+    return 0;
+}
+
+#define LAW_POINTS 120 /* of a predicted density */
+
+/* Points that crowd at the edge, where the density falls like a root. */
+static void law_grid(double edge, double *values) {
+    size_t i;
+    for (i = 0; i < LAW_POINTS; i++) values[i] = edge * sin(1.5707963267948966 * (double)i / (LAW_POINTS - 1));
+}
+
+static void print_law(const char *name, const double *values, const double *density) {
+    size_t i;
+    printf("{\"name\": \"%s\", \"s\": [", name);
+    for (i = 0; i < LAW_POINTS; i++) printf("%s%.6g", i ? "," : "", values[i]);
+    printf("], \"density\": [");
+    for (i = 0; i < LAW_POINTS; i++) printf("%s%.6g", i ? "," : "", density[i]);
+    printf("]}\n");
+}
+
+static int run_law(int count, char **arguments) {
+    static settings s;
+    static double values[2 * LAW_POINTS], density[2][2 * LAW_POINTS];
+    double edge[2];
+    tws_theory_input input;
+    tws_status status;
+    int result, k;
+    for (k = 0; k < 2; k++) {
+        edge[k] = count > k ? strtod(arguments[k], NULL) : -1.0;
+        if (!(edge[k] >= 0.0 && edge[k] < 1e6)) return misuse("law needs two edges from 0 to 1e6%s%s%s", "", "", "");
+        law_grid(edge[k], values + k * LAW_POINTS);
+    }
+    default_settings(&s, COMMAND_THEORY);
+    result = parse_options(&s, count - 2, arguments + 2);
     if (result == 0) result = finish_settings(&s);
     if (result != 0) return result;
-    if (!make_arrays(&s, &a)) return explain(&s, TWS_OUT_OF_MEMORY);
-    status = print_bulks(&s, &a, both || s.config.batches == TWS_FRESH, both || s.config.batches == TWS_REUSE);
-    return status == TWS_OK ? 0 : explain(&s, status);
+    input = tws_theory_from_config(&s.config);
+    input.neurons = s.neurons;
+    input.inputs = s.inputs;
+    input.samples = s.samples;
+    input.batches = s.config.batches;
+    status = tws_predict_bulk(&s.context, &input, edge[0] > 0.0 ? values : values + LAW_POINTS,
+                              edge[0] > 0.0 && edge[1] > 0.0 ? 2 * LAW_POINTS : LAW_POINTS,
+                              edge[0] > 0.0 ? density[0] : NULL, edge[1] > 0.0 ? density[1] : NULL);
+    if (status != TWS_OK) return explain(&s, status);
+    if (edge[0] > 0.0) print_law("one-step", values, density[0]);
+    if (edge[1] > 0.0)
+        print_law(s.config.batches == TWS_FRESH ? "two-steps-fresh" : "two-steps-reuse", values + LAW_POINTS,
+                  density[1] + (edge[0] > 0.0 ? LAW_POINTS : 0));
+    return 0;
 }
 
 int main(int count, char **arguments) {
-    if (count > 1 && strcmp(arguments[1], "bulk") == 0) return run_bulk(count - 2, arguments + 2, 0);
-    if (count > 1 && strcmp(arguments[1], "bulk-both") == 0) return run_bulk(count - 2, arguments + 2, 1);
+    static const struct {
+        const char *name;
+        int (*run)(int count, char **arguments);
+    } parts[] = {{"simulate", run_simulate}, {"foresee", run_foresee}, {"report", run_report}, {"law", run_law}};
+    size_t i;
+    for (i = 0; count > 1 && i < sizeof parts / sizeof parts[0]; i++)
+        if (strcmp(arguments[1], parts[i].name) == 0) return parts[i].run(count - 2, arguments + 2);
     return twostep_main(count, arguments);
 }

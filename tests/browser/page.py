@@ -95,6 +95,12 @@ def test_load(b):
     check('histograms', b.js('twostep.result().cases.every(c => c.values && c.values.length === 512)'))
     check('their largest value is the measured one', b.js(
         'twostep.result().cases.every(c => Math.abs(c.values[0] / c.measured.singular_values[0] - 1) < 1e-4)'))
+    check('a predicted density in each panel, of integral one', b.js(
+        'twostep.result().cases.slice(1).every(c => { const l = c.law; let sum = 0;'
+        ' for (let i = 1; i < l.s.length; i++) sum += (l.s[i] - l.s[i - 1]) * (l.density[i] + l.density[i - 1]) / 2;'
+        ' return Math.abs(sum - 1) < 5e-3 && Math.abs(l.s[l.s.length - 1] / c.predicted.edge - 1) < 1e-5; })'))
+    check('the densities of W1 and W2 differ from that of W0', b.js(
+        'twostep.result().cases.slice(1).every(c => Math.abs(c.law.density[0] * Math.PI - 1) > 1e-3)'))
     check('the verdict', 'directions' in b.js('document.getElementById("verdict").textContent'))
     check('SIMD is used', b.js('twostep.result().answers[0].kernel') == 'wasm', b.js('twostep.result().answers[0].kernel'))
     quiet(b, 'load')
