@@ -229,7 +229,7 @@ function makeAxis(cases, ratio, left, right) {
 function drawPanel(c, axis, ratio, left, right, top, height) {
   const base = top + height, x = axis.x, parts = [];
   const bare = [];
-  for (let i = 0; i <= 160; i++) bare.push((1 + Math.sqrt(ratio)) * i / 160);
+  for (let i = 0; i <= 160; i++) bare.push((1 + Math.sqrt(ratio)) * Math.max(i, 1e-6) / 160);
   const bareLaw = { s: bare, density: bare.map(s => bulkLaw(s, ratio)) }, law = c.name === 'initial' ? bareLaw : c.law;
   const peak = 1.1 * Math.max(0.1, ...[bareLaw, law || bareLaw].flatMap(l => l.density.slice(5)));
   const yDensity = p => base - Math.min(1, p / peak) * (height - 26), yAlign = a => base - a * (height - 26);
@@ -255,12 +255,16 @@ function drawPanel(c, axis, ratio, left, right, top, height) {
     const a = c.predicted.alignments[k];
     parts.push(`<g><title>predicted: s = ${short(s)}, alignment ${short(a)}</title>`, line(x(s), base, x(s), yAlign(a), 'dash'), diamond(x(s), yAlign(a)), '</g>');
   });
+  const labelled = []; /* places of labels: the next one keeps off them */
   if (c.measured) c.measured.singular_values.slice(0, c.measured.outliers).forEach((s, k) => {
     const a = c.measured.alignments[k];
     parts.push(`<g><title>measured: s = ${short(s)}, alignment ${short(a)}</title>`, line(x(s), base, x(s), yAlign(a), 'stem'),
       `<circle cx="${x(s).toFixed(1)}" cy="${yAlign(a).toFixed(1)}" r="4.5" class="dot"/>`);
     const end = x(s) > right - 45;
-    if (k < 4) parts.push(label(x(s) + (end ? -4 : 7), Math.max(yAlign(a) - 9, top + 12), short(s, s < 100 ? 2 : 0), end ? 'end' : 'start'));
+    let y = Math.max(yAlign(a) - 9, top + 12);
+    while (labelled.some(l => Math.abs(l.x - x(s)) < 34 && Math.abs(l.y - y) < 12) && y > top + 24) y -= 4;
+    labelled.push({ x: x(s), y });
+    if (k < 4) parts.push(label(x(s) + (end ? -4 : 7), y, short(s, s < 100 ? 2 : 0), end ? 'end' : 'start'));
     parts.push('</g>');
   });
   return parts.join('');
