@@ -112,8 +112,15 @@ for cc in gcc clang; do
     job "$cc -O2, symbols, two files" $c -O2 -c -o $cc.o implement.c '&&' "$nm_float" '&&' \
         $c -O2 -o $cc-two user.c $cc.o -lm '&&' ./$cc-two
     job "$cc -O2 double" $c -O2 -DTWOSTEP_DOUBLE -c -o $cc-double.o implement.c
-    job "$cc -O0" $c -O0 -c -o $cc-O0.o implement.c
-    job "$cc -O0 double" $c -O0 -DTWOSTEP_DOUBLE -c -o $cc-double-O0.o implement.c
+    graph= walk=: walk_double=:
+    if [ $cc = gcc ] && has python3; then
+        graph=-fcallgraph-info=su
+        walk='python3 "$tests"/callgraph.py gcc-O0.ci'
+        walk_double='python3 "$tests"/callgraph.py gcc-double-O0.ci'
+    fi
+    job "$cc -O0${graph:+, call graph}" $c -O0 $graph -c -o $cc-O0.o implement.c '&&' "$walk"
+    job "$cc -O0 double${graph:+, call graph}" $c -O0 $graph -DTWOSTEP_DOUBLE -c \
+        -o $cc-double-O0.o implement.c '&&' "$walk_double"
     job "$cc -O1" $c -O1 -c -o $cc-O1.o implement.c
     job "$cc -O3 TWOSTEP_NO_SIMD double" $c -O3 -DTWOSTEP_NO_SIMD -DTWOSTEP_DOUBLE -c \
         -o $cc-O3.o implement.c
@@ -185,6 +192,41 @@ else
     echo "skip: musl-gcc: not installed"
 fi
 has nm || echo "skip: nm: not installed, symbols not checked"
+
+# What callgraph.py is there to find: a ring, a large frame, a frame without a fixed size, and a
+# stack that is deep only through a pointer.
+cat >"$tmp/planted-ring.c" <<'END'
+extern int a(int), b(int), c(int);
+int a(int x) { return x ? b(x - 1) : 0; }
+int b(int x) { return x ? c(x - 1) : 1; }
+int c(int x) { return x ? a(x - 1) : 2; }
+END
+cat >"$tmp/planted-frame.c" <<'END'
+extern int a(int), b(int);
+int a(int x) { volatile char large[9000]; large[x] = 1; return large[x]; }
+int b(int x) { return a(x); }
+END
+cat >"$tmp/planted-open.c" <<'END'
+extern int a(int), b(int);
+int a(int x) { volatile char open[x]; open[x / 2] = 1; return open[x / 2]; }
+int b(int x) { return a(x); }
+END
+{
+    echo 'typedef int (*call)(int);'
+    echo 'static int f0(int x) { volatile char some[8000]; some[x] = 1; return some[x]; }'
+    for k in 1 2 3 4 5 6 7 8; do
+        echo "static int f$k(int x) { volatile char some[8000]; some[x] = 1; return f$((k - 1))(some[x]); }"
+    done
+    echo 'extern const call deep; const call deep = f8; extern int a(int); int a(int x) { return deep(x); }'
+} >"$tmp/planted-deep.c"
+if has gcc && has python3; then
+    for bug in ring frame open deep; do
+        job "call graph: planted $bug" gcc -O0 -fcallgraph-info=su -c -o planted-$bug.o planted-$bug.c '&&' \
+            '!' python3 '"$tests"/callgraph.py' planted-$bug.ci
+    done
+else
+    echo "skip: call graph: no gcc or no python3"
+fi
 
 # ---- run them ----
 
