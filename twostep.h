@@ -1037,9 +1037,9 @@ TWS_API tws_status tws_theory_warnings(tws_context *context, const tws_theory_in
 
 /*
  * features = sigma(X W') / sqrt(count): samples x count, leading dimension ld >= count, may not
- * overlap the inputs. The readout and the output scale of the network are not used, labels may be
- * NULL. Errors: as tws_forward, and TWS_BAD_ARGUMENT when context->reduce is set (all the neurons
- * must be here). Memory: panels of the product. Threads: context. Determinism: D1.
+ * overlap the inputs. The readout and the output scale of the network are not used, so readout and
+ * labels may be NULL. Errors: as tws_forward, and TWS_BAD_ARGUMENT when context->reduce is set (all
+ * the neurons must be here). Memory: panels of the product. Threads: context. Determinism: D1.
  * Cost: 2 count d n operations.
  */
 TWS_API tws_status tws_features(tws_context *context, const tws_network *network,
@@ -1354,17 +1354,18 @@ TWS_API const char *tws_status_text(tws_status status) {
 
 TWS_API int tws_version(void) { return TWS_VERSION; }
 
-/* Records the sentence (context may be NULL) and hands the status back: return twsi_fail(...). */
-TWSI_FN TWSI_FORMAT(3, 4) tws_status
-twsi_fail(tws_context *context, tws_status status, const char *format, ...) {
-    if (context != NULL) {
-        va_list arguments;
-        va_start(arguments, format);
-        vsnprintf(context->message, sizeof context->message, format, arguments);
-        va_end(arguments);
-    }
-    return status;
+/* Records the sentence of a failure; context may be NULL. */
+TWSI_FN TWSI_FORMAT(2, 3) void twsi_say(tws_context *context, const char *format, ...) {
+    va_list arguments;
+    if (context == NULL) return;
+    va_start(arguments, format);
+    vsnprintf(context->message, sizeof context->message, format, arguments);
+    va_end(arguments);
 }
+
+/* return twsi_fail(context, status, format, ...): records the sentence, hands the status back. A
+   macro: so every reader, static analysis too, sees at the call which status comes back. */
+#define twsi_fail(context, status, ...) (twsi_say(context, __VA_ARGS__), (status))
 
 /* ---- processes that share a network ---- */
 
@@ -2360,6 +2361,7 @@ TWSI_LANE_INLINE twsi_v TWSI_LANE(radius2)(twsi_vi t) {
 TWSI_LANE_INLINE void TWSI_LANE(box_muller)(twsi_vu a, twsi_vu b, tws_real *first,
                                             tws_real *second) {
     const twsi_v radius = twsi_vsqrt(TWSI_LANE(radius2)((twsi_vi)(a >> 1)));
+    /* cppcheck-suppress shiftTooManyBitsSigned ; every compiler we know extends the sign */
     const twsi_vi swap = ((twsi_vi)(b << 2)) >> 31;
     const twsi_vu sign = (twsi_vu)twsi_seti(INT32_MIN);
     const twsi_v place =
@@ -2464,6 +2466,7 @@ TWSI_LANE_INLINE twsi_v TWSI_LANE(radius2)(twsi_vu w) {
 TWSI_LANE_INLINE void TWSI_LANE(box_muller)(twsi_vu a, twsi_vu b, tws_real *first,
                                             tws_real *second) {
     const twsi_v radius = twsi_vsqrt(TWSI_LANE(radius2)(a));
+    /* cppcheck-suppress shiftTooManyBitsSigned ; every compiler we know extends the sign */
     const twsi_vi swap = ((twsi_vi)(b << 2)) >> 63;
     const twsi_vu sign = (twsi_vu)twsi_seti(INT64_MIN);
     const twsi_v angle = TWSI_LANE(fraction)(b << 3) * twsi_set(0.785398163397448309616);
@@ -5851,6 +5854,7 @@ TWSI_FN tws_status twsi_svd_left_clean(twsi_svd *svd, const double *left, size_t
     const size_t m = svd->rows;
     tws_status status = TWS_OK;
     int round;
+    *norm = 0.0;
     for (round = 0; round < 2 && count > 0 && status == TWS_OK; round++) {
         svd->team->kernels->svd_double(left, m, count, m, w, m, 1, 1.0, svd->error, count, NULL, 0);
         if (m == 0) memset(svd->error, 0, count * sizeof *svd->error);
@@ -7174,7 +7178,7 @@ TWSI_FN void twsi_labels_task(void *data, size_t index, size_t worker) {
     job->kernels->normals(state, noise, 1);
     for (j = start; j < end; j++) {
         const tws_real *x = job->inputs + (j - job->first) * c->inputs;
-        double u[TWS_MAX_DIRECTIONS];
+        double u[TWS_MAX_DIRECTIONS] = {0};
         for (l = 0; l < c->target.directions; l++)
             u[l] = twsi_dot(x, job->directions + l * c->inputs, c->inputs);
         job->labels[j - job->first] = (tws_real)(tws_target_value(&c->target, u) +
@@ -7326,8 +7330,11 @@ TWSI_FN tws_status twsi_require_finite(twsi_team *team, const char *name, const 
     return TWS_OK;
 }
 
+/* What a call reads of a network and a batch, each with what stands before it. */
+typedef enum twsi_reads { TWSI_FEATURES, TWSI_OUTPUTS, TWSI_LABELS } twsi_reads;
+
 TWSI_FN tws_status twsi_check_network(tws_context *context, const tws_network *network,
-                                      const tws_batch *batch, int labels) {
+                                      const tws_batch *batch, twsi_reads reads) {
     const char *missing, *why;
     tws_status status;
     if (network == NULL || batch == NULL)
@@ -7338,13 +7345,14 @@ TWSI_FN tws_status twsi_check_network(tws_context *context, const tws_network *n
                          "count is %lu, inputs is %lu, samples is %lu, each must be at least 1",
                          (unsigned long)network->count, (unsigned long)network->inputs,
                          (unsigned long)batch->samples);
-    missing = network->weights == NULL     ? "network.weights"
-              : network->readout == NULL   ? "network.readout"
-              : batch->inputs == NULL      ? "batch.inputs"
-              : labels && batch->labels == NULL ? "batch.labels"
-                                                : NULL;
+    missing = network->weights == NULL                             ? "network.weights"
+              : network->readout == NULL && reads >= TWSI_OUTPUTS ? "network.readout"
+              : batch->inputs == NULL                              ? "batch.inputs"
+              : batch->labels == NULL && reads >= TWSI_LABELS      ? "batch.labels"
+                                                                   : NULL;
     if (missing != NULL) return twsi_fail(context, TWS_BAD_ARGUMENT, "%s is NULL", missing);
-    if (!(network->output_scale >= 0.0 && network->output_scale <= DBL_MAX))
+    if (reads >= TWSI_OUTPUTS &&
+        !(network->output_scale >= 0.0 && network->output_scale <= DBL_MAX))
         return twsi_fail(context, TWS_BAD_ARGUMENT,
                          "network.output_scale is %.9g, it must be finite and at least 0",
                          network->output_scale);
@@ -7359,15 +7367,15 @@ TWSI_FN tws_status twsi_check_network(tws_context *context, const tws_network *n
 }
 
 TWSI_FN tws_status twsi_check_numbers(twsi_team *team, const tws_network *network,
-                                      const tws_batch *batch, int labels) {
+                                      const tws_batch *batch, twsi_reads reads) {
     tws_status status = twsi_require_finite(team, "network.weights", network->weights,
                                             network->count * network->inputs);
-    if (status == TWS_OK)
+    if (status == TWS_OK && reads >= TWSI_OUTPUTS)
         status = twsi_require_finite(team, "network.readout", network->readout, network->count);
     if (status == TWS_OK)
         status = twsi_require_finite(team, "batch.inputs", batch->inputs,
                                      batch->samples * network->inputs);
-    if (status == TWS_OK && labels)
+    if (status == TWS_OK && reads >= TWSI_LABELS)
         status = twsi_require_finite(team, "batch.labels", batch->labels, batch->samples);
     return status;
 }
@@ -7385,7 +7393,8 @@ TWSI_FN size_t twsi_block_samples(const tws_context *context, size_t count, size
     const int shared = context != NULL && context->reduce != NULL;
     const size_t most = shared ? TWSI_SHARED_SAMPLES
                                : twsi_max(TWSI_SWEEP_COLUMNS, twsi_min(TWSI_BLOCK_SAMPLES, fit));
-    const size_t even = twsi_ceil_div(samples, twsi_ceil_div(samples, most));
+    const size_t blocks = twsi_max(1, twsi_ceil_div(samples, most));
+    const size_t even = twsi_ceil_div(samples, blocks);
     return twsi_min(samples, twsi_ceil_div(even, TWSI_SWEEP_COLUMNS) * TWSI_SWEEP_COLUMNS);
 }
 
@@ -7602,14 +7611,14 @@ TWSI_FN size_t twsi_step_workers(const tws_network *network, const tws_batch *ba
 /* Everything that can be wrong before the first sum over processes, and the team. Close the team
    whatever comes back. ok: a check of the caller's own, with its sentence already recorded. */
 TWSI_FN tws_status twsi_step_open(twsi_team *team, tws_context *context,
-                                  const tws_network *network, const tws_batch *batch, int labels,
-                                  tws_status ok) {
+                                  const tws_network *network, const tws_batch *batch,
+                                  twsi_reads reads, tws_status ok) {
     tws_status status = ok;
     twsi_team_clear(team);
-    if (status == TWS_OK) status = twsi_check_network(context, network, batch, labels);
+    if (status == TWS_OK) status = twsi_check_network(context, network, batch, reads);
     if (status == TWS_OK)
         status = twsi_team_open(team, context, twsi_step_workers(network, batch));
-    if (status == TWS_OK) status = twsi_check_numbers(team, network, batch, labels);
+    if (status == TWS_OK) status = twsi_check_numbers(team, network, batch, reads);
     return twsi_agree(context, status);
 }
 
@@ -7620,7 +7629,7 @@ TWSI_FN tws_status twsi_require(tws_context *context, const char *name, const vo
 TWS_API tws_status tws_forward(tws_context *context, const tws_network *network,
                                const tws_batch *batch, double *output) {
     twsi_team team;
-    tws_status status = twsi_step_open(&team, context, network, batch, 0,
+    tws_status status = twsi_step_open(&team, context, network, batch, TWSI_OUTPUTS,
                                        twsi_require(context, "output", output));
     if (status == TWS_OK) status = twsi_outputs(&team, network, batch, output, NULL);
     twsi_team_close(&team);
@@ -7630,7 +7639,7 @@ TWS_API tws_status tws_forward(tws_context *context, const tws_network *network,
 TWS_API tws_status tws_loss(tws_context *context, const tws_network *network,
                             const tws_batch *batch, double *loss) {
     twsi_team team;
-    tws_status status = twsi_step_open(&team, context, network, batch, 1,
+    tws_status status = twsi_step_open(&team, context, network, batch, TWSI_LABELS,
                                        twsi_require(context, "loss", loss));
     if (status == TWS_OK) status = twsi_outputs(&team, network, batch, NULL, loss);
     twsi_team_close(&team);
@@ -7642,7 +7651,7 @@ TWS_API tws_status tws_gradient(tws_context *context, const tws_network *network
     twsi_team team;
     twsi_pool pool;
     twsi_step step;
-    tws_status status = twsi_step_open(&team, context, network, batch, 1,
+    tws_status status = twsi_step_open(&team, context, network, batch, TWSI_LABELS,
                                        twsi_require(context, "gradient", gradient));
     twsi_pool_open(&pool, context);
     if (status == TWS_OK)
@@ -7672,7 +7681,7 @@ TWS_API tws_status tws_step(tws_context *context, const tws_network *network,
     twsi_pool pool;
     twsi_step step;
     tws_real *fresh = NULL;
-    tws_status status = twsi_step_open(&team, context, network, batch, 1,
+    tws_status status = twsi_step_open(&team, context, network, batch, TWSI_LABELS,
                                        twsi_check_step(context, network, eta, weights));
     twsi_pool_open(&pool, context);
     if (status == TWS_OK) {
@@ -7897,15 +7906,16 @@ TWSI_FN double twsi_overlap(const double *vector, const tws_real *x, size_t coun
 TWSI_FN tws_status twsi_readout_alignments(tws_context *context, const double *left,
                                            const tws_real *readout, size_t count,
                                            tws_spectrum *spectrum) {
-    double sums[TWS_MAX_TOP + 1];
+    double sums[1 + TWS_MAX_TOP];
     tws_status status;
     size_t k;
-    for (k = 0; k < spectrum->top; k++) sums[k] = twsi_overlap(left + k * count, readout, count);
-    sums[spectrum->top] = twsi_dot(readout, readout, count);
+    sums[0] = twsi_dot(readout, readout, count);
+    for (k = 0; k < spectrum->top; k++)
+        sums[1 + k] = twsi_overlap(left + k * count, readout, count);
     status = twsi_reduce(context, sums, spectrum->top + 1, "overlaps with the readout");
-    if (status == TWS_OK && sums[spectrum->top] > 0.0)
+    if (status == TWS_OK && sums[0] > 0.0)
         for (k = 0; k < spectrum->top; k++)
-            spectrum->readout_alignments[k] = fabs(sums[k]) / sqrt(sums[spectrum->top]);
+            spectrum->readout_alignments[k] = fabs(sums[1 + k]) / sqrt(sums[0]);
     return status;
 }
 
@@ -8243,11 +8253,10 @@ TWSI_FN void twsi_half_rule(size_t n, double *nodes, double *weights, double *wo
     double *p0 = work + 2 * TWSI_HALF_FINE, *p1 = work + 3 * TWSI_HALF_FINE;
     double a[TWSI_Z_NODES] = {0}, b[TWSI_Z_NODES] = {0}, leg[16], leg_weight[16], before = 1;
     size_t i, k;
-    memset(a, 0, sizeof a);
-    memset(b, 0, sizeof b);
     twsi_gauss_rule(0, 16, leg, leg_weight);
     for (i = 0; i < TWSI_HALF_FINE; i++) {
-        x[i] = (double)(i / 16) + 0.5 + 0.5 * leg[i % 16];
+        const size_t panel = i / 16;
+        x[i] = (double)panel + 0.5 + 0.5 * leg[i % 16];
         w[i] = 2 * leg_weight[i % 16] * twsi_normal_density(x[i]);
         p0[i] = 0;
         p1[i] = 1;
@@ -8700,10 +8709,11 @@ TWSI_FN void twsi_lattice(const tws_theory_input *input, twsi_samples *samples, 
     double root = 1.5, u[TWS_MAX_DIRECTIONS];
     for (i = 0; i < 60; i++) root = pow(1 + root, 1 / ((double)axes + 1));
     for (j = 0; j < half; j++) {
-        double step = 1, noise = 0, sign;
-        for (sign = 1; sign >= -1; sign -= 2) {
-            size_t place = sign > 0 ? j : j + half;
-            step = 1;
+        double noise = 0;
+        size_t place;
+        for (place = j; place < 2 * half; place += half) {
+            const double sign = place == j ? 1 : -1;
+            double step = 1;
             for (i = 0; i < axes; i++) {
                 double x, z;
                 step /= root;
@@ -9314,6 +9324,7 @@ typedef struct twsi_spectrum {
    iterated from 1 upwards. */
 TWSI_FN double twsi_bulk(twsi_spectrum *spectrum, double t) {
     double mu[2] = {1, 1}, next[2], g[2], sum = 0;
+    const size_t sets = twsi_min(spectrum->sets, 2); /* batches */
     size_t i, k, l, turn;
     for (turn = 0;; turn++) {
         double largest = 0;
@@ -9321,7 +9332,7 @@ TWSI_FN double twsi_bulk(twsi_spectrum *spectrum, double t) {
         if (turn == 400) return DBL_MAX;
         for (i = 0; i < spectrum->atoms; i++) {
             double S = spectrum->S0[i];
-            for (l = 0; l < spectrum->sets; l++) S += mu[l] * spectrum->K[l][i];
+            for (l = 0; l < sets; l++) S += mu[l] * spectrum->K[l][i];
             spectrum->S[i] = S;
             if (S > largest) largest = S;
         }
@@ -9329,9 +9340,9 @@ TWSI_FN double twsi_bulk(twsi_spectrum *spectrum, double t) {
         g[0] = g[1] = 0;
         for (i = 0; i < spectrum->atoms; i++) {
             double f = spectrum->w[i] / (1 - spectrum->S[i] * t);
-            for (l = 0; l < spectrum->sets; l++) g[l] += f * spectrum->K[l][i];
+            for (l = 0; l < sets; l++) g[l] += f * spectrum->K[l][i];
         }
-        for (l = 0; l < spectrum->sets; l++) {
+        for (l = 0; l < sets; l++) {
             double x = spectrum->rho * spectrum->ratio * t * g[l];
             next[l] = 0;
             for (k = 0; k < spectrum->bins[l]; k++) {
@@ -9340,7 +9351,7 @@ TWSI_FN double twsi_bulk(twsi_spectrum *spectrum, double t) {
                 next[l] += spectrum->bin_weight[l][k] * theta / (1 - x * theta);
             }
         }
-        for (l = 0; l < spectrum->sets; l++) {
+        for (l = 0; l < sets; l++) {
             if (!(fabs(next[l] - mu[l]) < 1e-10 * next[l])) done = 0;
             mu[l] = next[l];
         }
@@ -9348,7 +9359,7 @@ TWSI_FN double twsi_bulk(twsi_spectrum *spectrum, double t) {
     }
     for (i = 0; i < spectrum->atoms; i++) {
         double S = spectrum->S0[i];
-        for (l = 0; l < spectrum->sets; l++) S += mu[l] * spectrum->K[l][i];
+        for (l = 0; l < sets; l++) S += mu[l] * spectrum->K[l][i];
         spectrum->S[i] = S;
         if (!(t * S < 1)) return DBL_MAX;
         sum += spectrum->w[i] * S / (1 - S * t);
@@ -9447,7 +9458,7 @@ TWSI_FN void twsi_density_open(twsi_density *density, const twsi_spectrum *spect
 /* twsi_bulk at complex t. */
 TWSI_FN twsi_complex twsi_complex_bulk(twsi_density *density, twsi_complex t) {
     const twsi_spectrum *spectrum = density->spectrum;
-    const size_t sets = spectrum->sets;
+    const size_t sets = twsi_min(spectrum->sets, 2);
     twsi_complex sum = twsi_cartesian(0, 0), one = twsi_cartesian(1, 0), x;
     size_t i, k, l, turn;
     for (turn = 0; turn < 200; turn++) {
@@ -9517,11 +9528,13 @@ TWSI_FN int twsi_density_newton(twsi_density *density, twsi_complex z, twsi_comp
 /* The root that belongs to lambda, followed from far above the real axis, where t = 1/z. */
 TWSI_FN int twsi_density_descend(twsi_density *density, double lambda, double top,
                                  twsi_complex *t) {
-    double height;
+    double height = 16 * top;
     density->mu[0] = density->mu[1] = twsi_cartesian(1, 0);
-    *t = twsi_over(twsi_cartesian(1, 0), twsi_cartesian(lambda, 16 * top));
-    for (height = 16 * top; height > 1e-6 * lambda; height *= 0.25)
+    *t = twsi_over(twsi_cartesian(1, 0), twsi_cartesian(lambda, height));
+    while (height > 1e-6 * lambda) {
         if (!twsi_density_newton(density, twsi_cartesian(lambda, height), t)) return 0;
+        height *= 0.25;
+    }
     return twsi_density_newton(density, twsi_cartesian(lambda, 0), t);
 }
 
@@ -9922,7 +9935,7 @@ TWSI_FN size_t twsi_count_crossings(twsi_spectrum *spectrum, double *t_high) {
 /* Everything that follows once rows, basis and noise law are known. */
 TWSI_FN void twsi_report(const twsi_theory *theory, twsi_spectrum *spectrum, twsi_atoms *atoms,
                          const twsi_directions *directions, tws_prediction *out) {
-    double t_high, right[TWSI_BASIS];
+    double t_high, right[TWSI_BASIS] = {0};
     size_t i, k, count;
     out->kappa = 0;
     for (i = 0; i < theory->nodes; i++)
@@ -9975,19 +9988,31 @@ TWSI_FN tws_status twsi_theory_number(tws_context *context, const char *name, do
     return twsi_fail(context, TWS_BAD_ARGUMENT, "%s is %g, allowed is %s", name, value, range);
 }
 
-/* E f(z)^2 on [-reach, reach] in equal panels of 8 Legendre nodes, for sigma, sigma' or a target of
-   one direction. */
-TWSI_FN double twsi_second_moment(const tws_activation *activation, int slope,
-                                  const tws_target *target, double reach, size_t panels) {
+/* What is integrated: sigma, sigma', or a target of one direction. */
+typedef double (*twsi_integrand)(const void *of, double z);
+
+TWSI_FN double twsi_value_at(const void *of, double z) {
+    return tws_activation_value((const tws_activation *)of, z);
+}
+
+TWSI_FN double twsi_slope_at(const void *of, double z) {
+    return tws_activation_slope((const tws_activation *)of, z);
+}
+
+TWSI_FN double twsi_target_at(const void *of, double z) {
+    return tws_target_value((const tws_target *)of, &z);
+}
+
+/* E f(z)^2 on [-reach, reach] in equal panels of 8 Legendre nodes. */
+TWSI_FN double twsi_second_moment(twsi_integrand integrand, const void *of, double reach,
+                                  size_t panels) {
     double nodes[8], weights[8], sum = 0, half = reach / (double)panels;
     size_t i, k;
     twsi_gauss_rule(0, 8, nodes, weights);
     for (i = 0; i < panels; i++) {
         for (k = 0; k < 8; k++) {
-            double z = -reach + (2 * (double)i + 1 + nodes[k]) * half, f;
-            if (target != NULL) f = tws_target_value(target, &z);
-            else if (slope) f = tws_activation_slope(activation, z);
-            else f = tws_activation_value(activation, z);
+            const double z = -reach + (2 * (double)i + 1 + nodes[k]) * half;
+            const double f = integrand(of, z);
             sum += 2 * half * weights[k] * twsi_normal_density(z) * f * f;
         }
     }
@@ -9996,9 +10021,9 @@ TWSI_FN double twsi_second_moment(const tws_activation *activation, int slope,
 
 /* Two rules that agree on every square integrable function worth the name, and differ by factors
    where a pole or a growth like exp(z^2) makes the integral infinite. */
-TWSI_FN int twsi_integrable(const tws_activation *activation, int slope, const tws_target *target) {
-    double short_rule = twsi_second_moment(activation, slope, target, 8, 31);
-    double long_rule = twsi_second_moment(activation, slope, target, 11, 97);
+TWSI_FN int twsi_integrable(twsi_integrand integrand, const void *of) {
+    double short_rule = twsi_second_moment(integrand, of, 8, 31);
+    double long_rule = twsi_second_moment(integrand, of, 11, 97);
     return long_rule < 1e100 && fabs(long_rule - short_rule) <= 0.2 * long_rule + 1e-200;
 }
 
@@ -10021,7 +10046,7 @@ TWSI_FN tws_status twsi_theory_activation(tws_context *context, const tws_activa
         return twsi_fail(context, TWS_BAD_ARGUMENT,
                          "activation (%s) or its slope is not finite on [-10, 10]",
                          tws_activation_name(activation->kind));
-    if (!twsi_integrable(activation, 0, NULL) || !twsi_integrable(activation, 1, NULL))
+    if (!twsi_integrable(twsi_value_at, activation) || !twsi_integrable(twsi_slope_at, activation))
         return twsi_fail(context, TWS_BAD_ARGUMENT,
                          "activation (%s) or its slope is not square integrable under N(0,1)",
                          tws_activation_name(activation->kind));
@@ -10049,7 +10074,7 @@ TWSI_FN tws_status twsi_theory_target(tws_context *context, const tws_target *ta
             return twsi_fail(context, TWS_BAD_ARGUMENT,
                              "target.hermite[%d] is %g, a finite number is needed", k,
                              target->hermite[k]);
-    if (target->directions == 1 && !twsi_integrable(NULL, 0, target))
+    if (target->directions == 1 && !twsi_integrable(twsi_target_at, target))
         return twsi_fail(context, TWS_BAD_ARGUMENT,
                          "target (%s) is not finite or not square integrable under N(0,1)",
                          tws_target_name(target->kind));
@@ -10600,8 +10625,9 @@ TWSI_FN double twsi_beyond(double *gram, size_t stride, size_t k, double least) 
 TWSI_FN void twsi_power_lengths(double *lengths) {
     double gram[TWS_MAX_ORDERS * TWS_MAX_ORDERS], moment[2 * TWS_MAX_ORDERS + 1];
     size_t k, l;
-    for (k = 0; k <= 2 * TWS_MAX_ORDERS; k++)
-        moment[k] = k == 0 ? 1 : k % 2 ? 0 : (double)(k - 1) * moment[k - 2];
+    moment[0] = 1;
+    moment[1] = 0;
+    for (k = 2; k <= 2 * TWS_MAX_ORDERS; k++) moment[k] = (double)(k - 1) * moment[k - 2];
     for (k = 0; k < TWS_MAX_ORDERS; k++)
         for (l = 0; l < TWS_MAX_ORDERS; l++) gram[k * TWS_MAX_ORDERS + l] = moment[k + l + 2];
     for (k = 0; k < TWS_MAX_ORDERS; k++) lengths[k] = twsi_beyond(gram, TWS_MAX_ORDERS, k, 0);
@@ -10755,8 +10781,8 @@ TWS_API tws_status tws_limit_theory(tws_context *context, const tws_theory_input
     twsi_leading *leading;
     twsi_samples samples;
     tws_limit out;
-    double constants[TWS_MAX_ORDERS], *work;
-    int fresh[TWS_MAX_ORDERS], reuse[TWS_MAX_ORDERS];
+    double constants[TWS_MAX_ORDERS] = {0}, *work;
+    int fresh[TWS_MAX_ORDERS] = {0}, reuse[TWS_MAX_ORDERS] = {0};
     if (status != TWS_OK) return status;
     if (limit == NULL) return twsi_fail(context, TWS_BAD_ARGUMENT, "limit is NULL");
     memset(&out, 0, sizeof out);
@@ -11100,7 +11126,7 @@ TWS_API tws_status tws_surrogate(tws_context *context, const tws_theory_input *i
     twsi_spectrum *spectrum;
     twsi_directions out;
     twsi_atoms atoms;
-    double *work, reach = 0;
+    double *work = NULL, reach = 0;
     size_t N, d, n, p, r, i;
     array[0] = X1, array[1] = y1, array[2] = X2, array[3] = y2, array[4] = readout;
     array[5] = directions;
@@ -11114,7 +11140,7 @@ TWS_API tws_status tws_surrogate(tws_context *context, const tws_theory_input *i
     theory = (twsi_theory *)twsi_take(&pool, 1, sizeof *theory);
     spectrum = (twsi_spectrum *)twsi_take(&pool, 1, sizeof *spectrum);
     if (theory != NULL) memset(theory, 0, sizeof *theory);
-    if (pool.status == TWS_OK) {
+    if (theory != NULL && spectrum != NULL) {
         twsi_samples_take(&pool, &theory->samples, p, n);
         theory->samples.label2 = (double *)twsi_take(&pool, n, sizeof(double));
         theory->average =
@@ -11373,14 +11399,14 @@ TWS_API tws_status tws_features(tws_context *context, const tws_network *network
         return twsi_fail(context, TWS_BAD_ARGUMENT,
                          "context.reduce is set, tws_features wants all neurons in one process");
     status = twsi_require(context, "features", features);
-    if (status == TWS_OK) status = twsi_check_network(context, network, batch, 0);
+    if (status == TWS_OK) status = twsi_check_network(context, network, batch, TWSI_FEATURES);
     if (status == TWS_OK)
         status = twsi_check_matrix(context, "features", features, batch->samples, network->count,
                                    ld);
     if (status != TWS_OK) return status;
     status = twsi_team_open(&team, context, twsi_step_workers(network, batch));
     twsi_pool_open(&pool, context);
-    if (status == TWS_OK) status = twsi_check_numbers(&team, network, batch, 0);
+    if (status == TWS_OK) status = twsi_check_numbers(&team, network, batch, TWSI_FEATURES);
     if (status == TWS_OK)
         status = twsi_gemm(&team, &pool, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, batch->samples,
                            network->count, network->inputs, 1, batch->inputs, network->inputs,
@@ -11968,7 +11994,7 @@ TWSI_FN void twsi_path_rotate(const twsi_path *path, int forward, double *rows, 
                               double *small) {
     const twsi_kernels *kernels = path->team->kernels;
     const size_t m = path->size, panels = twsi_ceil_div(m, TWSI_SYMMETRIC_PANEL);
-    size_t b, r, i, j;
+    size_t b, r, i, j, k;
     for (b = 0; b < panels; b++) {
         const size_t start = (forward ? b : panels - 1 - b) * TWSI_SYMMETRIC_PANEL;
         const size_t width = twsi_min(TWSI_SYMMETRIC_PANEL, m - start);
@@ -11977,15 +12003,16 @@ TWSI_FN void twsi_path_rotate(const twsi_path *path, int forward, double *rows, 
         kernels->svd_double(v, m, width, m - start, rows + start, m, count, 1.0, small, width, NULL,
                             0);
         for (r = 0; r < count; r++) {
-            double *s = small + r * width, image[TWSI_SYMMETRIC_PANEL];
-            for (j = 0; j < width; j++) {
-                image[j] = 0.0;
+            double *s = small + r * width; /* in place: T is upper triangular */
+            for (k = 0; k < width; k++) {
+                double sum = 0.0;
+                j = forward ? width - 1 - k : k;
                 if (forward) /* s T */
-                    for (i = 0; i <= j; i++) image[j] += s[i] * t[i * TWSI_SYMMETRIC_PANEL + j];
+                    for (i = 0; i <= j; i++) sum += s[i] * t[i * TWSI_SYMMETRIC_PANEL + j];
                 else /* T s */
-                    for (i = j; i < width; i++) image[j] += t[j * TWSI_SYMMETRIC_PANEL + i] * s[i];
+                    for (i = j; i < width; i++) sum += t[j * TWSI_SYMMETRIC_PANEL + i] * s[i];
+                s[j] = sum;
             }
-            memcpy(s, image, width * sizeof *s);
         }
         kernels->svd_double(v, m, width, m - start, NULL, 0, count, -1.0, small, width,
                             rows + start, m);
@@ -12492,7 +12519,7 @@ TWSI_FN tws_batch twsi_run_batch(const twsi_run_state *run, int fresh) {
 TWSI_FN tws_status twsi_run_prepare(twsi_run_state *run, twsi_pool *pool) {
     const tws_batch batch = twsi_run_batch(run, 0);
     const tws_status status =
-        twsi_step_open(&run->team, run->context, &run->network, &batch, 1, TWS_OK);
+        twsi_step_open(&run->team, run->context, &run->network, &batch, TWSI_LABELS, TWS_OK);
     if (status != TWS_OK) return status;
     return twsi_step_prepare(&run->step, &run->team, pool, &run->network, &batch, 1);
 }
@@ -12591,8 +12618,8 @@ TWS_API tws_status tws_run_visit(tws_context *context, const tws_config *config,
     if (cases == 0)
         cases = 1u << TWS_INITIAL | 1u << TWS_ONE_STEP |
                 1u << (config->batches == TWS_FRESH ? TWS_TWO_STEPS_FRESH : TWS_TWO_STEPS_REUSE);
-    fresh = cases >> TWS_TWO_STEPS_FRESH & 1;
-    reuse = cases >> TWS_TWO_STEPS_REUSE & 1;
+    fresh = (cases & 1u << TWS_TWO_STEPS_FRESH) != 0;
+    reuse = (cases & 1u << TWS_TWO_STEPS_REUSE) != 0;
     memset(result, 0, sizeof *result);
     result->eta1 = tws_step_size(config, 1);
     result->eta2 = tws_step_size(config, 2);
@@ -12943,7 +12970,7 @@ TWSI_FN double twsi_phase_guessed(const twsi_phase *phase, double eta, const dou
                                   size_t i) {
     const size_t q = TWSI_PHASE_GUESS, n = phase->config->neurons;
     const tws_real *w = phase->forth + i * 2 * q, *g = phase->forth + (n + i) * 2 * q;
-    double z[TWSI_PHASE_GUESS], square = 0.0;
+    double z[TWSI_PHASE_GUESS] = {0}, square = 0.0;
     size_t j, k;
     for (j = 0; j < q; j++) {
         double x = (double)w[j] + eta * ((double)w[q + j] + (double)g[j] + eta * (double)g[q + j]);

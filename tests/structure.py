@@ -326,6 +326,17 @@ def check_blocks(lines, code):
     rule('every public function has one class of determinism', classes)
 
 
+def check_hostile(lines, code):
+    """Every public function meets failing memory, wild numbers or wild names."""
+    path = os.path.join(TESTS, 'test_hostile.c')
+    if not os.path.exists(path):
+        return
+    with open(path, encoding='utf-8') as file:
+        called = set(re.findall(r'\b(tws_\w+)\(', blanked(file.read())))
+    rule('test_hostile.c calls every public function',
+         [(line, '%s is not called there' % name) for line, name, _, _ in public_blocks(lines, code) if name not in called])
+
+
 def check_options(lines, code):
     """The OPTIONS room lists exactly the macros that the header asks for."""
     asked = set(re.findall(r'\bTWOSTEP_[A-Z_]+\b', code)) - {'TWOSTEP_H_INCLUDED', 'TWOSTEP_IMPLEMENTATION_DONE'}
@@ -457,6 +468,7 @@ def main():
     check_bottom_up(code, items)
     check_public(lines, code, items)
     check_blocks(lines, code)
+    check_hostile(lines, code)
     check_options(lines, code)
     check_names_in_texts(code)
     check_text(lines, text)

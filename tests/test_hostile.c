@@ -3,7 +3,9 @@
      outputs too where the header promises it, and once none fails the same bits as before;
    - NaN, infinity, the largest and the smallest numbers in each of its inputs: a status, a sentence
      that names the array, and finite outputs wherever the status is TWS_OK;
-   - sizes whose products pass SIZE_MAX: refused, nothing touched. */
+   - sizes whose products pass SIZE_MAX: refused, nothing touched;
+   and those that take only numbers, names or plain structures: every combination of wild ones gives
+   what the header says, and no crash. structure.py holds that no public function is left out. */
 #define TWOSTEP_IMPLEMENTATION
 #include "twostep.h"
 #include "check.h"
@@ -14,7 +16,7 @@ enum { N = 12, D = 10, S = 14, P = 1, TOP = 3, LAMBDAS = 2 };
 /* What the calls read, and what they write. */
 typedef struct inputs {
     tws_real W[N * D], a[N], X[S * D], y[S], X2[S * D], y2[S], B[P * D], F[S * N];
-    double factors[2], lambdas[LAMBDAS], coefficients[LAMBDAS * N], kernel[S * S], labels[S], levels[2];
+    double factors[2], lambdas[LAMBDAS], coefficients[LAMBDAS * N], kernel[S * S], labels[S], levels[2], exponents[LAMBDAS];
 } inputs;
 
 typedef struct outputs {
@@ -125,6 +127,12 @@ static tws_status call_hermite(void) { return tws_hermite_coefficients(&context,
 static tws_status call_limit(void) { return tws_limit_theory(&context, &theory, &out.limit); }
 static tws_status call_predict(void) { return tws_predict(&context, &theory, &out.one, &out.two); }
 static tws_status call_bulk(void) { return tws_predict_bulk(&context, &theory, in.lambdas, LAMBDAS, out.x, out.x + 10); }
+static tws_status call_counts(void) {
+    size_t outliers[LAMBDAS], k;
+    const tws_status status = tws_predict_counts(&context, &theory, in.exponents, LAMBDAS, out.x, outliers);
+    for (k = 0; k < LAMBDAS && status == TWS_OK; k++) out.x[LAMBDAS + k] = (double)outliers[k];
+    return status;
+}
 static tws_status call_surrogate(void) {
     return tws_surrogate(&context, &theory, in.X, in.y, in.X2, in.y2, in.a, in.B, &out.two, out.x, out.x + 1000);
 }
@@ -218,6 +226,7 @@ static const call calls[] = {
     {"tws_limit_theory", call_limit, ALLOCATES | KEEPS, ""},
     {"tws_predict", call_predict, ALLOCATES | KEEPS, ""},
     {"tws_predict_bulk", call_bulk, ALLOCATES | KEEPS, "l"},
+    {"tws_predict_counts", call_counts, ALLOCATES, "e"},
     {"tws_surrogate", call_surrogate, ALLOCATES | SINGULAR, "XyVvaB"},
     {"tws_features", call_features, ALLOCATES, "WX"},
     {"tws_ridge", call_ridge, ALLOCATES | SINGULAR, "Fym"},
@@ -247,7 +256,7 @@ static const array arrays[] = {
     {'f', NULL, in.factors, 2},      {'l', NULL, in.lambdas, LAMBDAS},
     {'c', NULL, in.coefficients, LAMBDAS * N}, {'K', NULL, in.kernel, S},
     {'L', NULL, in.labels, S},       {'m', NULL, in.lambdas, 1},
-    {'x', in.X, NULL, N * D},
+    {'x', in.X, NULL, N * D},        {'e', NULL, in.exponents, LAMBDAS},
 };
 
 static void world(void) {
@@ -276,6 +285,8 @@ static void world(void) {
     in.factors[1] = 0.5;
     in.lambdas[0] = 0.1;
     in.lambdas[1] = 1;
+    in.exponents[0] = 0.1;
+    in.exponents[1] = 0.4;
     in.levels[0] = in.levels[1] = 0;
     for (i = 0; i < LAMBDAS * N; i++) in.coefficients[i] = 0.1 * (double)i - 1;
     for (i = 0; i < S; i++) in.labels[i] = (double)in.y[i];
@@ -377,16 +388,16 @@ static void numbers(const call *c) {
                 if (c->flags & IEEE) {
                     CHECK(status == TWS_OK);
                 } else if (!stored_finite) {
-                    /* lambdas and factors are parameters, so out of their range; values asked for
+                    /* lambdas, factors and exponents are parameters, so out of their range; values asked for
                        where there is no density have density 0 */
-                    const int parameter = strchr("lmf", *letter) != NULL;
+                    const int parameter = strchr("lmfe", *letter) != NULL;
                     const int silent = *letter == 'l' && c->make == call_bulk;
                     if (!CHECK(silent ? status == TWS_OK : parameter ? status == TWS_BAD_ARGUMENT : status == TWS_NOT_FINITE)) {
                         fprintf(stderr, "  %g in %c[%d]\n", value, *letter, (int)place);
                         say("not finite", c->name, status);
                     }
                 } else if (!CHECK(status == TWS_OK || status == TWS_NOT_FINITE || status == TWS_NOT_CONVERGED ||
-                                  (status == TWS_BAD_ARGUMENT && (c->flags & SINGULAR || strchr("lmf", *letter) != NULL)))) {
+                                  (status == TWS_BAD_ARGUMENT && (c->flags & SINGULAR || strchr("lmfe", *letter) != NULL)))) {
                     fprintf(stderr, "  %g in %c[%d]\n", value, *letter, (int)place);
                     say("extreme", c->name, status);
                 }
@@ -469,6 +480,250 @@ static void sizes(void) {
     world();
 }
 
+/* ---- what takes neither arrays nor memory ---- */
+
+static const double wild_numbers[] = {0,    -0.0,  1,     -1,    0.5,  2,     1e-300, -1e-300, 5e-324, 1e300,
+                                      -1e300, 1e38, -1e38, 1e19, 710,  -746,  1e-8,  3.5,     40,     -40};
+enum { WILD = sizeof wild_numbers / sizeof *wild_numbers };
+
+/* Every activation and target at every wild number: finite where the header says so, NaN for NaN. */
+static void functions(void) {
+    const double nan = (double)NAN, infinite = (double)INFINITY;
+    int k;
+    size_t i, j;
+    for (k = -2; k < (int)TWS_ACTIVATION_COUNT + 2; k++) {
+        tws_activation a;
+        const int known = k >= 0 && k < (int)TWS_ACTIVATION_COUNT, polynomial = k == (int)TWS_CUBIC || k == (int)TWS_HERMITE;
+        memset(&a, 0, sizeof a);
+        a.kind = (tws_activation_kind)k;
+        a.hermite[1] = 1, a.hermite[8] = -1e20;
+        CHECK(tws_activation_name(a.kind) != NULL && (strcmp(tws_activation_name(a.kind), "?") == 0) == !known);
+        if (k == (int)TWS_CUSTOM_ACTIVATION) continue; /* the caller's own, see custom() */
+        for (i = 0; i < WILD; i++) {
+            const double f = tws_activation_value(&a, wild_numbers[i]), g = tws_activation_slope(&a, wild_numbers[i]);
+            CHECK(polynomial ? f == f && g == g : is_finite(f) && is_finite(g));
+            CHECK(known || (f == 0 && g == 0));
+        }
+        if (known) CHECK(tws_activation_value(&a, nan) != tws_activation_value(&a, nan));
+        if (known) CHECK(tws_activation_slope(&a, nan) != tws_activation_slope(&a, nan));
+        if (known && k != (int)TWS_SINE && k != (int)TWS_HERMITE) {
+            CHECK(tws_activation_value(&a, infinite) > 0);
+            CHECK(tws_activation_value(&a, -infinite) == tws_activation_value(&a, -infinite));
+        }
+    }
+    for (k = -2; k < (int)TWS_TARGET_COUNT + 2; k++) {
+        const int known = k >= 0 && k < (int)TWS_TARGET_COUNT;
+        const char *name = tws_target_name((tws_target_kind)k);
+        double u[TWS_MAX_DIRECTIONS];
+        tws_target t;
+        CHECK(name != NULL && (strcmp(name, "?") == 0) == !known);
+        memset(&t, 0, sizeof t);
+        if (!known || k == (int)TWS_CUSTOM_TARGET) {
+            u[0] = 3;
+            t.kind = (tws_target_kind)k;
+            if (!known) CHECK(tws_target_value(&t, u) == 0);
+            continue;
+        }
+        CHECK(tws_target_named(k == (int)TWS_TARGET_HERMITE ? "hermite:0,1,-1e20" : name, &t) == TWS_OK);
+        for (i = 0; i < WILD; i++)
+            for (j = 0; j < TWS_MAX_DIRECTIONS; j++) {
+                double f;
+                size_t l;
+                for (l = 0; l < TWS_MAX_DIRECTIONS; l++) u[l] = wild_numbers[(i + l * j) % WILD];
+                f = tws_target_value(&t, u);
+                if (k == (int)TWS_SIGN || k == (int)TWS_SIGN_PRODUCT3 || k == (int)TWS_STEP3 || k == (int)TWS_STEP4 ||
+                    k == (int)TWS_TARGET_TANH || k == (int)TWS_SIN || k == (int)TWS_TARGET_RELU || k == (int)TWS_LINEAR)
+                    CHECK(is_finite(f));
+            }
+        for (i = 0; i < t.directions; i++) {
+            for (j = 0; j < TWS_MAX_DIRECTIONS; j++) u[j] = 1;
+            u[i] = nan;
+            CHECK(tws_target_value(&t, u) != tws_target_value(&t, u));
+        }
+    }
+}
+
+/* Names that are none, and what they would have filled. */
+static void names(void) {
+    static const char *const bad[] = {
+        "",           " ",           "tanh ",       " tanh",         "Tanh",          "tan",          "hermite",      "hermite:",
+        "hermite:,",  "hermite:1",   "hermite:0,0", "hermite:1,,2",  "hermite:1,2,",  "hermite:1,nan", "hermite:1,inf", "hermite:0,1e21",
+        "hermite:0,x", "hermite:0,1e", "hermite:0,+-1", "hermite:0,1e99999999999999999999", "hermite:0,-", "hermite:0,.",
+        "hermite:0,0x1", "hermite:0,1,2,3,4,5,6,7,8,9", "custom", "?", "product4", "sine,", "hermite:0, 1", "hermite;0,1"};
+    static char large[100001];
+    tws_activation a, a0;
+    tws_target t, t0;
+    size_t k;
+    memset(&a0, 0x5a, sizeof a0);
+    memset(&t0, 0x5a, sizeof t0);
+    memset(large, '1', sizeof large - 1);
+    for (k = 0; k < sizeof bad / sizeof *bad + 3; k++) {
+        const size_t last = sizeof bad / sizeof *bad;
+        const char *name = k < last ? bad[k] : k == last ? NULL : large;
+        if (k == last + 2) memcpy(large, "hermite:", 8); /* of 99,992 digits */
+        memcpy(&a, &a0, sizeof a);
+        memcpy(&t, &t0, sizeof t);
+        CHECK(tws_activation_named(name, &a) == TWS_BAD_ARGUMENT && memcmp(&a, &a0, sizeof a) == 0);
+        if (k < last && strcmp(bad[k], "hermite:1") == 0) continue; /* a constant is a target */
+        CHECK(tws_target_named(name, &t) == TWS_BAD_ARGUMENT && memcmp(&t, &t0, sizeof t) == 0);
+    }
+    CHECK(tws_activation_named("tanh", NULL) == TWS_BAD_ARGUMENT);
+    CHECK(tws_target_named("linear", NULL) == TWS_BAD_ARGUMENT);
+}
+
+/* Callbacks of the caller that are missing, or give NaN. */
+static double gives_nan(void *user, double x) {
+    (void)user;
+    return x - x + (double)NAN;
+}
+static double gives_no_label(void *user, const double *u) {
+    (void)user;
+    return u[0] - u[0] + (double)NAN;
+}
+static void custom(void) {
+    const tws_activation none = tws_custom_activation(NULL, NULL, NULL), nan = tws_custom_activation(gives_nan, gives_nan, NULL);
+    const tws_config before = config;
+    tws_network without = network();
+    tws_batch samples = batch();
+    failing memory;
+    start(&memory);
+    config.activation = none;
+    CHECK(call_run() == TWS_BAD_ARGUMENT && call_activate() == TWS_BAD_ARGUMENT && call_hermite() == TWS_BAD_ARGUMENT);
+    CHECK(call_gradient() == TWS_BAD_ARGUMENT && call_features() == TWS_BAD_ARGUMENT && call_limit_kernel() == TWS_BAD_ARGUMENT);
+    config.activation = before.activation;
+    without.readout = NULL; /* the features do not rest on it */
+    without.output_scale = (double)NAN;
+    samples.labels = NULL;
+    CHECK(tws_features(&context, &without, &samples, out.C, N) == TWS_OK);
+    CHECK(memcmp(out.C, in.F, sizeof in.F) == 0);
+    config.activation = nan;
+    CHECK(call_hermite() == TWS_BAD_ARGUMENT);
+    CHECK(call_run() != TWS_OK && context.message[0] != '\0');
+    config = before;
+    config.target = tws_custom_target(NULL, 1, NULL);
+    CHECK(call_run() == TWS_BAD_ARGUMENT && call_batch() == TWS_BAD_ARGUMENT);
+    config.target = tws_custom_target(gives_no_label, 0, NULL);
+    CHECK(call_run() == TWS_BAD_ARGUMENT && call_batch() == TWS_BAD_ARGUMENT);
+    config.target = tws_custom_target(gives_no_label, TWS_MAX_DIRECTIONS + 1, NULL);
+    CHECK(call_run() == TWS_BAD_ARGUMENT && call_batch() == TWS_BAD_ARGUMENT);
+    config.target = tws_custom_target(gives_no_label, 1, NULL);
+    CHECK(call_batch() == TWS_NOT_FINITE && call_run() == TWS_NOT_FINITE);
+    theory.target = config.target;
+    CHECK(call_limit() == TWS_BAD_ARGUMENT && call_predict() == TWS_BAD_ARGUMENT);
+    world();
+}
+
+/* One wild value in each number of a configuration and of the theory's input: refused with a sentence, or
+   run with finite outputs. */
+static void configurations(void) {
+    const double bad[4] = {(double)NAN, (double)INFINITY, -(double)INFINITY, -1e308};
+    double *const of_config[] = {&config.alpha1, &config.alpha2, &config.scale1, &config.scale2, &config.noise};
+    double *const of_theory[] = {&theory.alpha1, &theory.alpha2, &theory.scale1, &theory.scale2, &theory.noise,
+                                 &theory.neurons, &theory.inputs, &theory.samples};
+    char message[240];
+    failing memory;
+    size_t i, k;
+    CHECK(tws_check(NULL, message, sizeof message) == TWS_BAD_ARGUMENT && tws_check(NULL, NULL, 0) == TWS_BAD_ARGUMENT);
+    for (i = 0; i < sizeof of_config / sizeof *of_config; i++)
+        for (k = 0; k < 4 + WILD; k++) {
+            const double value = k < 4 ? bad[k] : wild_numbers[k - 4];
+            tws_status checked, status;
+            char cut[9];
+            *of_config[i] = value;
+            memset(message, 'x', sizeof message);
+            checked = tws_check(&config, message, sizeof message);
+            CHECK(checked == TWS_OK || (checked == TWS_BAD_ARGUMENT && memchr(message, '\0', sizeof message) != NULL));
+            CHECK(checked == TWS_BAD_ARGUMENT || k >= 4);
+            memset(cut, 'x', sizeof cut);
+            CHECK(tws_check(&config, cut, 5) == checked && memcmp(cut + 5, "xxxx", 4) == 0);
+            CHECK(tws_check(&config, NULL, 0) == checked);
+            if (checked == TWS_OK)
+                CHECK(is_finite(tws_step_size(&config, 1)) && is_finite(tws_step_size(&config, 2)) &&
+                      tws_step_size(&config, 0) == 0 && tws_step_size(&config, 3) == 0);
+            start(&memory);
+            status = call_run();
+            if (!CHECK(checked == TWS_OK ? status == TWS_OK || status == TWS_NOT_FINITE || status == TWS_NOT_CONVERGED
+                                         : status == TWS_BAD_ARGUMENT))
+                say("run", "configurations", status);
+            CHECK(memory.out == 0);
+            world();
+        }
+    for (i = 0; i < sizeof of_theory / sizeof *of_theory; i++)
+        for (k = 0; k < 4; k++) {
+            *of_theory[i] = bad[k];
+            start(&memory);
+            CHECK(call_limit() == TWS_BAD_ARGUMENT && context.message[0] != '\0');
+            CHECK(call_predict() == TWS_BAD_ARGUMENT && call_bulk() == TWS_BAD_ARGUMENT);
+            CHECK((call_counts() == TWS_BAD_ARGUMENT) == (of_theory[i] != &theory.alpha2)); /* has its own */
+            CHECK((call_surrogate() == TWS_BAD_ARGUMENT) == (of_theory[i] != &theory.noise)); /* not used there */
+            CHECK(memory.out == 0);
+            CHECK(tws_limit_orders(&theory) >= 1);
+            world();
+        }
+}
+
+/* Formulas at wild numbers return; in their range they are finite. */
+static void formulas(void) {
+    tws_warnings warnings;
+    tws_random random = tws_random_stream((uint64_t)-1, (uint32_t)-1, (uint64_t)-1);
+    uint32_t bound = 1;
+    size_t i, j, k;
+    for (i = 0; i < WILD; i++)
+        for (j = 0; j < WILD; j++) {
+            const double n = wild_numbers[i], d = wild_numbers[j];
+            const int range = n >= 1 && d >= 1 && n < 1e20 && d < 1e20;
+            const double edge = tws_bulk_edge(n, d), scale = tws_edge_scale(n, d);
+            CHECK(!range || (edge > 1 && is_finite(edge) && scale > 0 && is_finite(scale)));
+            for (k = 0; k < WILD; k++) {
+                const double density = tws_bulk_density(n, d, wild_numbers[k]);
+                CHECK(!range || (density >= 0 && is_finite(density)));
+            }
+        }
+    memset(&out.spectrum, 0, sizeof out.spectrum);
+    CHECK(call_measure() == TWS_OK);
+    for (i = 0; i < WILD; i++) {
+        tws_count_outliers(&out.spectrum, wild_numbers[i]);
+        CHECK(out.spectrum.outliers <= out.spectrum.top && out.spectrum.edge >= out.spectrum.row_edge);
+    }
+    tws_count_outliers(&out.spectrum, (double)NAN);
+    CHECK(out.spectrum.outliers <= out.spectrum.top && out.spectrum.edge == out.spectrum.edge);
+    CHECK(call_limit() == TWS_OK && call_predict() == TWS_OK);
+    CHECK(tws_theory_warnings(&context, &theory, &out.limit, &out.two, &warnings) == TWS_OK);
+    CHECK(warnings.count <= TWS_MAX_WARNINGS);
+    CHECK(tws_theory_warnings(&context, NULL, &out.limit, &out.two, &warnings) == TWS_BAD_ARGUMENT);
+    CHECK(tws_theory_warnings(&context, &theory, NULL, &out.two, &warnings) == TWS_BAD_ARGUMENT);
+    CHECK(tws_theory_warnings(&context, &theory, &out.limit, NULL, &warnings) == TWS_BAD_ARGUMENT);
+    CHECK(tws_theory_warnings(&context, &theory, &out.limit, &out.two, NULL) == TWS_BAD_ARGUMENT);
+    config.output_scale = TWS_MEAN_FIELD;
+    CHECK(is_finite(tws_output_scale(&config)));
+    for (i = 0; i < 33; i++, bound *= 2) { /* bound 0 at last */
+        const double u = tws_random_uniform(&random);
+        const uint32_t below = tws_random_below(&random, bound);
+        CHECK(u > 0 && u < 1 && (bound == 0 ? below == 0 : below < bound));
+        CHECK(tws_random_below(&random, (uint32_t)-1) < (uint32_t)-1);
+        (void)tws_random_bits(&random);
+    }
+    world();
+}
+
+/* The context's own numbers. */
+static void contexts(void) {
+    const tws_context *none = NULL;
+    tws_context c = tws_default_context();
+    int k;
+    CHECK(tws_version() == TWS_VERSION && tws_context_threads(none) >= 1);
+    CHECK(tws_kernel_available(tws_context_kernel(none)));
+    for (k = -3; k < (int)TWS_KERNEL_COUNT + 3; k++) {
+        const int known = k >= 0 && k < (int)TWS_KERNEL_COUNT;
+        const char *name = tws_kernel_name((tws_kernel)k);
+        CHECK(name != NULL && (strcmp(name, "?") == 0) == !known);
+        CHECK(known || !tws_kernel_available((tws_kernel)k));
+    }
+    for (k = -3; k < (int)TWS_STATUS_COUNT + 3; k++) CHECK(tws_status_text((tws_status)k)[0] != '\0');
+    c.threads = (unsigned)-1;
+    CHECK(tws_context_threads(&c) >= 1 && tws_context_threads(&c) <= 64);
+}
+
 int main(int count, char **arguments) {
     size_t k;
     world();
@@ -479,6 +734,14 @@ int main(int count, char **arguments) {
         numbers(&calls[k]);
         if (check_failed > before) fprintf(stderr, "%s: %ld failed\n", calls[k].name, check_failed - before);
     }
-    if (count == 1) sizes();
+    if (count == 1) {
+        sizes();
+        functions();
+        names();
+        custom();
+        configurations();
+        formulas();
+        contexts();
+    }
     return check_report();
 }
