@@ -106,7 +106,7 @@ static int own_fit_direction(settings *s, own_data *d) {
 }
 
 static int own_sizes(settings *s, const npy_array *x, const npy_array *y) {
-    const size_t share = s->config.batches == TWS_FRESH ? 2 : 1;
+    const size_t batch = x->rows / (s->config.batches == TWS_FRESH ? 2 : 1); /* rows for each step */
     char message[240];
     size_t k;
     if (x->dimensions != 2)
@@ -118,12 +118,12 @@ static int own_sizes(settings *s, const npy_array *x, const npy_array *y) {
     for (k = 0; k < OPTION_TOTAL; k++) {
         const int inputs = strcmp(options[k].name, "--inputs") == 0, samples = strcmp(options[k].name, "--samples") == 0;
         if (s->given[k] && ((inputs && s->inputs != (double)x->columns) ||
-                            (samples && s->samples != (double)(x->rows / share))))
+                            (samples && s->samples != (double)batch)))
             return own_refuse("%s is not what the files say: leave it out, or make it %lu%.0lu", options[k].name,
-                              (unsigned long)(inputs ? x->columns : x->rows / share), 0);
+                              (unsigned long)(inputs ? x->columns : batch), 0);
     }
     s->config.inputs = x->columns;
-    s->config.samples = x->rows / share;
+    s->config.samples = batch;
     s->inputs = (double)s->config.inputs;
     s->samples = (double)s->config.samples;
     if (tws_check(&s->config, message, sizeof message) == TWS_OK) return 0;

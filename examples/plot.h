@@ -602,10 +602,11 @@ PLOT_FN void plot_decimal(char *label, size_t size, double value, int decimals) 
 
 /* Puts a proper minus sign in front. */
 PLOT_FN void plot_minus(char *label, size_t size) {
-    const size_t length = strlen(label);
-    if (label[0] != '-' || length + 3 > size) return;
-    memmove(label + 3, label + 1, length);
-    memcpy(label, "\342\210\222", 3);
+    static const char sign[] = {'\342', '\210', '\222'};
+    size_t k = strlen(label);
+    if (label[0] != '-' || k + sizeof sign > size) return;
+    for (; k > 0; k--) label[k + sizeof sign - 1] = label[k];
+    memcpy(label, sign, sizeof sign);
 }
 
 /* The label of a tick that is a multiple of step, in a range up to largest. */
@@ -632,10 +633,10 @@ PLOT_FN void plot_linear_label(char *label, size_t size, double value, double st
 PLOT_FN void plot_linear_ticks(plot_ticks *ticks, double low, double high, double step) {
     const double first = ceil(low / step - 1e-6), last = floor(high / step + 1e-6);
     const double largest = fmax(fabs(low), fabs(high));
-    double k;
     ticks->count = ticks->minor_count = 0;
     if (last - first >= PLOT_MAX_TICKS) return;
-    for (k = first; k <= last; k += 1.0) {
+    while (first + (double)ticks->count <= last) {
+        const double k = first + (double)ticks->count;
         ticks->at[ticks->count] = k * step;
         plot_linear_label(ticks->label[ticks->count], sizeof ticks->label[0], k * step, step,
                           largest);
@@ -719,10 +720,11 @@ PLOT_FN void plot_choose_ticks(plot_ticks *ticks, const plot_span *span, int sid
             if (ticks->count < 2) break;
         }
     }
-    for (; count >= 1.0; count -= 1.0) {
+    while (count >= 1.0) {
         plot_linear_ticks(ticks, span->low, span->high,
                           plot_tick_step(span->low, span->high, count));
         if (ticks->count > 0 && plot_ticks_clear(ticks, span, sideways)) return;
+        count -= 1.0;
     }
     ticks->count = ticks->minor_count = 0;
 }
@@ -915,8 +917,7 @@ PLOT_FN void plot_shape(plot_out *out, const char *style, int color, double x, d
         "m0 4.8l4.5-7.8h-9z",
         "m-1.5-4.6h3v3.1h3.1v3h-3.1v3.1h-3v-3.1h-3.1v-3h3.1z",
         "m0-4.8l4.6 3.3l-1.8 5.4h-5.6l-1.8-5.4z",
-        "m-3-3.9l3 2.6l3-2.6l1.4 1.4l-2.8 2.6l2.8 2.6l-1.4 1.4l-3-2.6l-3 2.6l-1.4-1.4l2.8-2.6"
-        "l-2.8-2.6z"};
+        "m-3-3.9l3 2.6l3-2.6l1.4 1.4l-2.8 2.6l2.8 2.6l-1.4 1.4l-3-2.6l-3 2.6l-1.4-1.4l2.8-2.6l-2.8-2.6z"};
     if (shapes[color - 1] == NULL)
         plot_print(out, "<circle class='@' cx='#' cy='#' r='4'/>\n", style, x, y);
     else plot_print(out, "<path class='@' d='M# #@'/>\n", style, x, y, shapes[color - 1]);

@@ -306,7 +306,7 @@ static void write_row(const sweep_table *t, size_t cell, const tws_spectrum *mea
     input.alpha2 = t->alpha2[column];
     if (known) tws_count_outliers(&m, t->edge[place]);
     length = (size_t)snprintf(line, size, "%.9g,%.9g,%llu,%lu,", input.alpha1, input.alpha2,
-                              (unsigned long long)(t->s->config.seed + seed), (unsigned long)m.outliers);
+                              (unsigned long long)t->s->config.seed + seed, (unsigned long)m.outliers);
     if (known) length += (size_t)snprintf(line + length, size - length, "%lu", (unsigned long)t->outliers[place]);
     length += (size_t)snprintf(line + length, size - length, ",%lu", (unsigned long)tws_limit_orders(&input));
     for (k = 0; k < 2 * top; k++) {
