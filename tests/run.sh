@@ -1,7 +1,7 @@
 #!/bin/sh
 # The one test command:  sh tests/run.sh [-a] [-v] [-k PATTERN]
 #
-#   -a           also the long parts: fuzz, lessons, browser, matrix, sanitize
+#   -a           also the long parts: fuzz, lessons, browser, matrix, sanitize, analyze
 #   -k PATTERN   only the parts whose name matches the extended regular expression (test_gemm,
 #                test_gemm-double, compile, structure, narrow, readout, npy, cli, mutants)
 #   -v           all that the parts print, not only their failures
@@ -183,6 +183,7 @@ if [ -n "$long" ]; then
     script browser 600 sh "$tests/browser.sh"
     script matrix 900 sh "$tests/matrix.sh" -s
     script sanitize 900 sh "$tests/sanitize.sh" -s
+    script analyze 900 sh "$tests/analyze.sh" -s
 fi
 [ ! -f "$tests/mutants.sh" ] || script mutants 900 sh "$tests/mutants.sh"
 

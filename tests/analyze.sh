@@ -1,0 +1,173 @@
+#!/bin/sh
+# Static analysis of twostep.h and the examples; there must be no finding.
+#
+#   sh tests/analyze.sh                all (about ten minutes on one core)
+#   sh tests/analyze.sh -s             what is quick: cppcheck and the checks of clang-tidy that walk
+#                                      no paths; the path analyzers on their planted bugs (a minute)
+#   sh tests/analyze.sh -k PATTERN     only TOOL/FILE whose name matches
+#
+# Tools: gcc -fanalyzer; clang-tidy, in two runs; cppcheck. Files: twostep.h as float and double,
+# plain and with all instruction sets, and examples/*.c. Each tool must first find a bug that is
+# planted for it. The only suppressions stand in twostep.h, each with its reason. The last line counts
+# pairs of tool and file.
+
+tests=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd) || exit 2
+root=$(dirname -- "$tests")
+header=${TWOSTEP_DIR:-$root}
+. "$tests/jobs.sh"
+pattern=. short=
+while [ $# -gt 0 ]; do
+    case $1 in
+    -s) short=1 ;;
+    -k) [ $# -ge 2 ] || { echo "analyze.sh: -k wants a pattern" >&2; exit 2; }
+        pattern=$2; shift ;;
+    *) echo "usage: sh tests/analyze.sh [-s] [-k PATTERN]; not: $1" >&2; exit 2 ;;
+    esac
+    shift
+done
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/twostep-analyze.XXXXXX") || exit 2
+trap 'rm -rf "$tmp"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+: >"$tmp/jobs"
+: >"$tmp/results"
+
+# ---- the checks of clang-tidy ----
+
+# What walks no paths: seconds. On: all of bugprone and portability (mistakes), and of cert what
+# bugprone does not repeat. Off, each for its reason:
+#   easily-swappable-parameters         rows and columns stand side by side in all of numerics
+#   macro-parentheses                   macros that make types and cases cannot have them
+#   implicit-widening-of-multiplication-result   constants and loop bounds below a few hundred
+#   branch-clone                        a table reads best with one case a line
+#   cert-err33-c                        wants the result of each printf and fclose; output is
+#                                       checked once, by ferror and fclose, before a file is renamed
+tidy_checks='-*,bugprone-*,portability-*,cert-dcl*-c,cert-env*-c,cert-err*-c,cert-exp*-c,cert-fio*-c,
+cert-flp*-c,cert-int*-c,cert-mem*-c,cert-msc*-c,cert-pos*-c,cert-sig*-c,cert-str*-c,
+-bugprone-easily-swappable-parameters,-bugprone-macro-parentheses,
+-bugprone-implicit-widening-of-multiplication-result,-bugprone-branch-clone,-cert-err33-c'
+tidy_checks=$(echo $tidy_checks | tr -d ' ')
+# Two names of the C library's own, which a program may define, look reserved.
+tidy_options="{CheckOptions: [
+ {key: bugprone-reserved-identifier.AllowedIdentifiers, value: '_XOPEN_SOURCE;_DARWIN_C_SOURCE'},
+ {key: cert-dcl37-c.AllowedIdentifiers, value: '_XOPEN_SOURCE;_DARWIN_C_SOURCE'}]}"
+# What walks paths: minutes. Off:
+#   StackAddressEscape   a caller's structure does hold a team or batch of the callee after it
+#                        returned; nothing reads it then
+#   DeprecatedOrUnsafeBufferHandling   wants the functions of Annex K, which C libraries lack
+path_checks='-*,clang-analyzer-*,-clang-analyzer-core.StackAddressEscape,
+-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling'
+path_checks=$(echo $path_checks | tr -d ' ')
+# The analyzer passes over functions of headers unless told, and guesses what a large function returns
+# once it has met it 32 times: twsi_agree would return anything.
+paths='-Xclang -analyzer-opt-analyze-headers -Xclang -analyzer-config
+ -Xclang max-times-inline-large=2000,inline-max-stack-depth=8'
+paths=$(echo $paths)
+
+# ---- the files ----
+
+cat >"$tmp/implement.c" <<'END'
+#define TWOSTEP_IMPLEMENTATION
+#include "twostep.h"
+END
+cat >"$tmp/planted.c" <<'END'
+#include <stdlib.h>
+extern int planted(int x);
+int planted(int x) {
+    int *p = (int *)malloc(4 * sizeof *p);
+    int value[2] = {1, 2};
+    if (x > 5 && x < 3 && x == x + 1) return 0;
+    if (p == NULL) return value[0];
+    free(p);
+    if (x > 3) p[0] = x; /* after its release */
+    return value[2];     /* and past an end */
+}
+extern double planted_loop(void);
+double planted_loop(void) {
+    double sum = 0;
+    int k;
+    for (k = 0; k < 3; k++) sum += k / 2; /* loses its half */
+    return sum;
+}
+END
+
+# job TOOL FILE FLAGS...
+job() { printf '%s\n' "$1/$2" | grep -Eq -- "$pattern" && echo "$*" >>"$tmp/jobs"; }
+
+# files TOOL: the same for each tool; a path analyzer takes the plain kernel, for the others are made of
+# intrinsics that it does not know.
+files() {
+    job "$1" planted
+    case $1 in gcc | clang-paths) [ -z "$short" ] || return ;; esac
+    job "$1" plain -DTWOSTEP_NO_SIMD
+    job "$1" plain-double -DTWOSTEP_NO_SIMD -DTWOSTEP_DOUBLE
+    case $1 in
+    gcc | clang-paths) ;;
+    *)  job "$1" simd
+        job "$1" simd-double -DTWOSTEP_DOUBLE ;;
+    esac
+    for file in "$root"/examples/*.c; do
+        job "$1" "$(basename "$file")" -DTWOSTEP_NO_SIMD
+    done
+}
+tool() {
+    if has "$2"; then
+        files "$1"
+    else
+        echo "skip: $1: no $2"
+    fi
+}
+tool gcc gcc
+tool clang-paths clang-tidy
+tool clang-tidy clang-tidy
+tool cppcheck cppcheck
+
+# ---- run them ----
+
+# examine TOOL FILE FLAGS...: fails if there is a finding.
+examine() {
+    examine_tool=$1 examine_name=$2
+    shift 2
+    case $examine_name in
+    planted) examine_file=$tmp/planted.c ;;
+    *.c) examine_file=$root/examples/$examine_name ;;
+    *) examine_file=$tmp/implement.c ;;
+    esac
+    case $examine_tool in
+    gcc)
+        gcc -std=c99 -O0 "$@" -I"$header" -fanalyzer -Werror -c -o "$one_out.o" "$examine_file" ;;
+    clang-tidy)
+        clang-tidy --quiet --checks="$tidy_checks" --config="$tidy_options" --header-filter='.*' \
+            --warnings-as-errors='*' "$examine_file" -- -std=c99 "$@" -I"$header" ;;
+    clang-paths)
+        clang-tidy --quiet --checks="$path_checks" --header-filter='.*' --warnings-as-errors='*' \
+            "$examine_file" -- -std=c99 "$@" -I"$header" $paths ;;
+    cppcheck)
+        cppcheck --quiet --std=c99 --enable=warning,performance,portability --inline-suppr \
+            --error-exitcode=3 --suppress=toomanyconfigs -D__GNUC__=12 -D__x86_64__=1 -D__linux__=1 \
+            -D__STDC_VERSION__=199901L -D__STDC_IEC_559__=1 -I"$header" "$@" "$examine_file" ;;
+    esac
+}
+one() {
+    one_out=$tmp/out.$1 one_start=$(date +%s)
+    set -- $2
+    examine "$@" >"$one_out" 2>&1
+    one_status=$?
+    if [ "$2" = planted ]; then
+        one_status=$((one_status == 0))
+        [ $one_status -eq 0 ] || echo 'the planted bug is not found' >>"$one_out"
+    fi
+    if [ $one_status -eq 0 ]; then one_word=passed; else one_word=failed; fi
+    echo $one_word >>"$tmp/results"
+    {
+        printf '%-12s %-14s %s  %d s\n' "$1" "$2" $one_word $(($(date +%s) - one_start))
+        [ $one_word = passed ] || head -n 60 "$one_out" | sed 's/^/    /'
+    } >"$one_out.told"
+    cat "$one_out.told"
+}
+two_at_a_time "$tmp/jobs" one "$tmp"
+
+passed=$(grep -c passed "$tmp/results")
+failed=$(($(wc -l <"$tmp/jobs") - passed))
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ] && [ $((passed + $(wc -l <"$tmp/jobs"))) -gt 0 ]
