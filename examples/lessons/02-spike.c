@@ -11,35 +11,40 @@
 #include "../plot.h"
 
 static const char *const target = "linear";
-static double at[101], law[101]; /* the bulk of W0, lesson 1 */
+static double values[2][800];          /* all singular values of W0 and W1 */
+static double at[2][101], law[2][101]; /* predicted densities of the bulk, lesson 1 */
 
-static void fill(plot_spectrum *panel, const char *title, const tws_spectrum *s, const tws_prediction *p) {
+static tws_status visit(void *user, tws_case which, const tws_real *weights, const tws_real *readout) {
+    (void)user, (void)readout;
+    return tws_singular_values(NULL, weights, 800, 800, 800, values[which]);
+}
+
+static void fill(plot_spectrum *panel, const char *title, int which, const tws_spectrum *s, const tws_prediction *p) {
     panel->title = title;
-    panel->outliers = s->singular_values;
-    panel->alignments = s->alignments;
+    panel->outliers = s->singular_values, panel->alignments = s->alignments;
     panel->outlier_count = s->outliers;
     panel->edge = s->edge;
-    panel->curve_x = at;
-    panel->curve = law, panel->curve_count = 101;
+    panel->values = values[which], panel->count = 800;
+    panel->curve_x = at[which], panel->curve = law[which], panel->curve_count = 101;
     if (p == NULL) return;
-    panel->predicted = p->singular_values;
-    panel->predicted_alignments = p->alignments;
+    panel->predicted = p->singular_values, panel->predicted_alignments = p->alignments;
     panel->predicted_count = p->outliers;
 }
 
-static int draw(const tws_result *r, const tws_prediction *p) {
+static int draw(const tws_result *r, const tws_theory_input *input, const tws_prediction *p) {
     plot_spectrum panels[2];
     FILE *file = fopen("02-spike.svg", "w");
     plot_out out;
     int bad, i;
     if (file == NULL) return 1;
     memset(panels, 0, sizeof panels);
-    for (i = 0; i <= 100; i++) at[i] = 0.02 * i;
-    for (i = 0; i <= 100; i++) law[i] = sqrt(4.0 - at[i] * at[i]) / 3.14159265358979;
-    fill(&panels[0], "W_{0}", &r->spectrum[TWS_INITIAL], NULL);
-    fill(&panels[1], "W_{1}", &r->spectrum[TWS_ONE_STEP], p);
+    for (i = 0; i <= 100; i++) at[0][i] = 0.02 * i, at[1][i] = 0.01 * i * p->edge;
+    for (i = 0; i <= 100; i++) law[0][i] = tws_bulk_density(800, 800, at[0][i]);
+    tws_predict_bulk(NULL, input, at[1], 101, law[1], NULL);
+    fill(&panels[0], "W_{0}", 0, &r->spectrum[TWS_INITIAL], NULL);
+    fill(&panels[1], "W_{1}", 1, &r->spectrum[TWS_ONE_STEP], p);
     out = plot_to_file(file);
-    bad = plot_spectra_svg(&out, "One step is one spike", "line: the law of W_{0}; height: alignment with the target", panels, 2);
+    bad = plot_spectra_svg(&out, "One step is one spike", "line: predicted bulk; height: alignment with the target", panels, 2);
     return fclose(file) != 0 || bad;
 }
 
@@ -55,7 +60,7 @@ int main(void) {
     config.alpha1 = 0.35;
     if (tws_target_named(target, &config.target) != TWS_OK) return 1;
     input = tws_theory_from_config(&config);
-    if (tws_run(NULL, &config, (1u << TWS_INITIAL) | (1u << TWS_ONE_STEP), &result) != TWS_OK) return 1;
+    if (tws_run_visit(NULL, &config, 3u, visit, NULL, &result) != TWS_OK) return 1; /* W0 and W1 */
     if (tws_predict(NULL, &input, &predicted, NULL) != TWS_OK) return 1;
     printf("%3s %10s %10s %10s %14s %14s\n", "k", "W0", "W1", "theory", "along readout", "in the target");
     for (k = 0; k < 4; k++) {
@@ -66,7 +71,7 @@ int main(void) {
     }
     printf("%lu spike, and it %s the target\n", (unsigned long)after->outliers,
            after->alignments[0] > 0.3 ? "sees" : "is blind to");
-    return draw(&result, &predicted);
+    return draw(&result, &input, &predicted);
 }
 
 /* Question: is the spike there when y does not depend on x linearly, so that E[u y] = 0?

@@ -12,34 +12,33 @@
 #include "../plot.h"
 
 static const double alpha1 = 0.45;
-static double at[101], law[101]; /* the bulk of W0, lesson 1 */
+static double values[4][800], at[4][101], law[4][101]; /* singular values; predicted densities of the bulk */
 static const char *const title[] = {"W_{0}", "W_{1}", "W_{2}, fresh batch", "W_{2}, reused batch"};
 static const char *const name[] = {"W0", "W1, one step", "W2, fresh", "W2, reused"};
+
+static tws_status visit(void *user, tws_case which, const tws_real *weights, const tws_real *readout) {
+    (void)user, (void)readout;
+    return tws_singular_values(NULL, weights, 800, 800, 800, values[which]);
+}
 
 static int draw(const tws_result *r, const tws_prediction *p) {
     plot_spectrum panels[3];
     FILE *file = fopen("06-fresh-or-reused.svg", "w");
     plot_out out;
-    int i, k, bad;
+    int k, bad;
     if (file == NULL) return 1;
     memset(panels, 0, sizeof panels);
-    for (i = 0; i <= 100; i++) at[i] = 0.02 * i;
-    for (i = 0; i <= 100; i++) law[i] = sqrt(4.0 - at[i] * at[i]) / 3.14159265358979;
     for (k = 1; k <= 3; k++) {
         plot_spectrum *panel = &panels[k - 1];
-        panel->title = title[k];
-        panel->outliers = r->spectrum[k].singular_values;
-        panel->alignments = r->spectrum[k].alignments;
-        panel->outlier_count = r->spectrum[k].outliers;
+        panel->title = title[k], panel->values = values[k], panel->count = 800;
+        panel->outliers = r->spectrum[k].singular_values, panel->alignments = r->spectrum[k].alignments;
+        panel->outlier_count = r->spectrum[k].outliers, panel->edge = p[k].edge;
         panel->predicted = p[k].singular_values;
-        panel->predicted_alignments = p[k].alignments;
-        panel->predicted_count = p[k].outliers;
-        panel->edge = p[k].edge;
-        panel->curve_x = at;
-        panel->curve = law, panel->curve_count = 101;
+        panel->predicted_alignments = p[k].alignments, panel->predicted_count = p[k].outliers;
+        panel->curve_x = at[k], panel->curve = law[k], panel->curve_count = 101;
     }
     out = plot_to_file(file);
-    bad = plot_spectra_svg(&out, "Fresh against reused", "line: the law of W_{0}; height: alignment with step4", panels, 3);
+    bad = plot_spectra_svg(&out, "Fresh against reused", "line: predicted bulk; height: alignment with step4", panels, 3);
     return fclose(file) != 0 || bad;
 }
 
@@ -49,18 +48,20 @@ int main(void) {
     tws_config config = tws_default_config();
     tws_theory_input input;
     int k;
-    config.neurons = config.inputs = 800;
-    config.samples = 4000;
-    config.alpha1 = alpha1;
-    config.alpha2 = 0.45;
-    config.scale2 = 2.0;
+    config.neurons = config.inputs = 800, config.samples = 4000;
+    config.alpha1 = alpha1, config.alpha2 = 0.45, config.scale2 = 2.0;
     if (tws_target_named("step4", &config.target) != TWS_OK) return 1;
-    if (tws_run(NULL, &config, TWS_ALL_CASES, &r) != TWS_OK) return 1;
+    if (tws_run_visit(NULL, &config, TWS_ALL_CASES, visit, NULL, &r) != TWS_OK) return 1;
     input = tws_theory_from_config(&config);
     input.batches = TWS_FRESH;
     if (tws_predict(NULL, &input, &p[1], &p[2]) != TWS_OK) return 1;
+    for (k = 0; k <= 100; k++) at[1][k] = 0.01 * k * p[1].edge, at[2][k] = 0.01 * k * p[2].edge;
+    if (tws_predict_bulk(NULL, &input, at[1], 101, law[1], NULL) != TWS_OK) return 1;
+    if (tws_predict_bulk(NULL, &input, at[2], 101, NULL, law[2]) != TWS_OK) return 1;
     input.batches = TWS_REUSE;
     if (tws_predict(NULL, &input, NULL, &p[3]) != TWS_OK) return 1;
+    for (k = 0; k <= 100; k++) at[3][k] = 0.01 * k * p[3].edge;
+    if (tws_predict_bulk(NULL, &input, at[3], 101, NULL, law[3]) != TWS_OK) return 1;
     printf("%-14s%9s%12s%12s%18s%9s\n", "", "outliers", "first", "second", "holds of target", "theory");
     for (k = 1; k <= 3; k++) {
         const tws_spectrum *s = &r.spectrum[k];

@@ -6,7 +6,7 @@
  * Every rank computes, one thread each unless --threads says otherwise. Rank 0 also owns the file: a
  * second thread of it hands out the units (all cells of one alpha1 and seed) one by one and appends
  * what comes back, so fast ranks get more of them. A rank keeps its seed as long as there is work
- * for it, and with it the data. The file is the same bytes as that of one process. When a rank dies,
+ * for it, and with it the data; rows of the theory are shared out before. The file is the same bytes as that of one process. When a rank dies,
  * mpirun ends the others; every unit that was finished is in the file, and --resume does the rest. */
 #define TWOSTEP_NO_MAIN
 #include "../twostep.c"
@@ -34,7 +34,7 @@ typedef struct worker {
     long long unit;     /* in hand, not yet begun; NO_UNIT */
     size_t seed;        /* whose data are made */
     int over;           /* 1: no unit is left */
-    char *rows;         /* finished, on rank 0 or on their way there */
+    unsigned char *needed; /* by row: 1 where units are left */
 } worker;
 
 /* ---- rank 0: units and rows ---- */
@@ -120,6 +120,30 @@ static void *serve(void *data) {
         free(text);
     }
     return NULL;
+}
+
+/* ---- the theory, once ---- */
+
+/* Every rank predicts its share of the rows where units are left, and tells the others; else each
+   would predict all rows itself. needed: by row, known on rank 0. */
+static void share_predictions(sweep_table *t, unsigned char *needed) {
+    int rank, ranks;
+    size_t row, turn = 0;
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+    MPI_Bcast(needed, (int)t->rows, MPI_UNSIGNED_CHAR, 0, MPI_COMM_WORLD);
+    for (row = 0; row < t->rows; row++)
+        if (needed[row] && turn++ % (size_t)ranks == (size_t)rank) {
+            const int status = predict_row(t, row);
+            if (status != 0) give_up(status);
+        }
+    for (row = turn = 0; row < t->rows; row++)
+        if (needed[row]) {
+            const int owner = (int)(turn++ % (size_t)ranks), size = (int)(t->columns * sizeof(size_t));
+            MPI_Bcast(&t->known[row], (int)sizeof t->known[row], MPI_BYTE, owner, MPI_COMM_WORLD);
+            MPI_Bcast(t->edge + row * t->columns, (int)t->columns, MPI_DOUBLE, owner, MPI_COMM_WORLD);
+            MPI_Bcast(t->outliers + row * t->columns, size, MPI_BYTE, owner, MPI_COMM_WORLD);
+        }
 }
 
 /* ---- every rank: asking and computing ---- */
@@ -239,6 +263,9 @@ static int lead(worker *w, settings *s, int ranks) {
             if (t->line[unit * t->columns + column] == NULL) home.taken[unit] = 0;
     }
     start_clock(&home.clock, s, t->done, t->wanted);
+    for (unit = 0; unit < t->seeds * t->rows; unit++)
+        if (!home.taken[unit]) w->needed[unit % t->rows] = 1;
+    share_predictions(t, w->needed);
     w->home = &home;
     if (pthread_create(&server, NULL, serve, &home) != 0) give_up(no_memory());
     compute_units(w, s);
@@ -267,12 +294,16 @@ int main(int count, char **arguments) {
         w.unit = NO_UNIT;
         status = open_table(&w.table, &s);
         if (status != 0) give_up(status);
+        w.needed = (unsigned char *)calloc(w.table.rows, 1);
+        if (w.needed == NULL) give_up(no_memory());
         if (rank == 0) {
             status = lead(&w, &s, ranks);
         } else {
             MPI_Bcast(&status, 1, MPI_INT, 0, MPI_COMM_WORLD);
+            if (status == 0) share_predictions(&w.table, w.needed);
             if (status == 0) compute_units(&w, &s);
         }
+        free(w.needed);
         close_table(&w.table);
     }
     MPI_Barrier(MPI_COMM_WORLD);
