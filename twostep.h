@@ -1532,10 +1532,15 @@ TWS_API int tws_kernel_available(tws_kernel kernel) {
     }
 }
 
+/* The last kernel that AUTO may take. The tests set it, to run with each that a machine has. */
+#ifndef TWSI_AUTO_LAST
+#define TWSI_AUTO_LAST TWS_KERNEL_WASM
+#endif
+
 TWS_API tws_kernel tws_context_kernel(const tws_context *context) {
     int kernel;
     if (context != NULL && context->kernel != TWS_KERNEL_AUTO) return context->kernel;
-    for (kernel = (int)TWS_KERNEL_COUNT - 1; kernel > (int)TWS_KERNEL_PLAIN; kernel--)
+    for (kernel = (int)TWSI_AUTO_LAST; kernel > (int)TWS_KERNEL_PLAIN; kernel--)
         if (tws_kernel_available((tws_kernel)kernel)) break;
     return (tws_kernel)kernel;
 }

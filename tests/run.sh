@@ -1,9 +1,12 @@
 #!/bin/sh
-# The one test command:  sh tests/run.sh [-a] [-v] [-k PATTERN]
+# The one test command:  sh tests/run.sh [-a] [-v] [-k PATTERN] [-K KERNEL]
 #
-#   -a           also the long parts: fuzz, lessons, browser, matrix, sanitize, analyze
+#   -a           in full, which takes hours: fuzz, matrix, sanitize, analyze, and test_large with an
+#                array of 8.6 GB; without it, a short form of each
 #   -k PATTERN   only the parts whose name matches the extended regular expression (test_gemm,
-#                test_gemm-double, compile, structure, narrow, readout, npy, cli, mutants)
+#                test_gemm-double, compile, structure, narrow, readout, npy, cli, mutants ...)
+#   -K KERNEL    only the test programs, with plain, sse2, avx2, avx512 or neon where they would take
+#                the fastest kernel; all: once with each that this machine has (test_gemm@avx2 ...)
 #   -v           all that the parts print, not only their failures
 #   CC           the C compiler, `cc` by default: all that the test programs need
 #   TWOSTEP_TEST_NO_SKIP=1   a part that cannot run here is a failure
@@ -21,14 +24,16 @@ TWOSTEP_DIR=${TWOSTEP_DIR:-$root}
 export CC TWOSTEP_DIR
 . "$tests/jobs.sh"
 
-pattern=. verbose= long=
+pattern=. verbose= long= kernel=
 while [ $# -gt 0 ]; do
     case $1 in
     -a) long=1 ;;
     -v) verbose=1 ;;
     -k) [ $# -ge 2 ] || { echo "run.sh: -k wants a pattern" >&2; exit 2; }
-        pattern=$2 long=1; shift ;;
-    *) echo "usage: sh tests/run.sh [-a] [-v] [-k PATTERN]; not: $1" >&2; exit 2 ;;
+        pattern=$2; shift ;;
+    -K) [ $# -ge 2 ] || { echo "run.sh: -K wants a kernel, or all" >&2; exit 2; }
+        kernel=$2; shift ;;
+    *) echo "usage: sh tests/run.sh [-a] [-v] [-k PATTERN] [-K KERNEL]; not: $1" >&2; exit 2 ;;
     esac
     shift
 done
@@ -90,9 +95,13 @@ program() {
     set -- "$1" $2
     program_name=$2 program_file=$3 program_flags=$4
     program_out=$tmp/$program_name.out
+    program_limit=300 program_full=
+    case $program_name in
+    *-full) program_limit=1200 program_full=full ;;
+    esac
     if $CC -std=c99 -O2 -I"$TWOSTEP_DIR" -I"$tests" $program_flags -o "$tmp/$program_name" \
         "$tests/$program_file" -lm >"$program_out" 2>&1; then
-        (cd "$tests" && limited 300 "$tmp/$program_name") >>"$program_out" 2>&1
+        (cd "$tests" && limited $program_limit "$tmp/$program_name" $program_full) >>"$program_out" 2>&1
         program_status=$?
     else
         echo "$program_file does not compile" >>"$program_out"
@@ -102,7 +111,24 @@ program() {
     rm -f "$tmp/$program_name"
 }
 
-# script NAME SECONDS COMMAND...: runs one of the other parts.
+# beside NAME SECONDS INTERPRETER FILE: puts down a part that needs one core, to be run beside others.
+beside() {
+    printf '%s\n' "$1" | grep -Eq -- "$pattern" || return 0
+    if ! has "$3"; then
+        printf 'skip: %s: no %s\n0 passed, 0 failed\n' "$1" "$3" >"$tmp/$1.out"
+        tell "$1" 0 0 "$tmp/$1.out"
+        return
+    fi
+    echo "$*" >>"$tmp/beside"
+}
+beside_one() {
+    set -- $2
+    beside_start=$(date +%s)
+    limited "$2" "$3" "$tests/$4" >"$tmp/$1.out" 2>&1 </dev/null
+    tell "$1" $? $(($(date +%s) - beside_start)) "$tmp/$1.out"
+}
+
+# script NAME SECONDS COMMAND...: runs one of the other parts, alone.
 script() {
     script_name=$1 script_limit=$2
     shift 2
@@ -121,7 +147,7 @@ int main(void) {
     printf("twostep.h %s, %u threads, kernels:", TWS_VERSION_TEXT, tws_context_threads(NULL));
     for (k = 1; k < (int)TWS_KERNEL_COUNT; k++)
         if (tws_kernel_available((tws_kernel)k)) printf(" %s", tws_kernel_name((tws_kernel)k));
-    puts("");
+    printf(", fastest %s\n", tws_kernel_name(tws_context_kernel(NULL)));
     return 0;
 }
 END
@@ -129,13 +155,41 @@ if $CC -O0 -I"$TWOSTEP_DIR" -o "$tmp/machine" "$tmp/machine.c" -lm 2>/dev/null; 
     "$tmp/machine"
 fi
 
+# kernel_flags KERNEL: what makes it the one that a context takes by itself; nothing: unknown.
+kernel_flags() {
+    case $1 in
+    plain) echo -DTWOSTEP_NO_SIMD ;;
+    sse2 | avx2 | avx512 | neon) echo "-DTWSI_AUTO_LAST=TWS_KERNEL_$(echo "$1" | tr a-z A-Z)" ;;
+    esac
+}
+# has_kernel KERNEL: asks a program that is built like the tests.
+has_kernel() {
+    [ -n "$(kernel_flags "$1")" ] &&
+        $CC -O0 -I"$TWOSTEP_DIR" $(kernel_flags "$1") -o "$tmp/machine" "$tmp/machine.c" -lm &&
+        "$tmp/machine" | grep -q " fastest $1\$"
+}
+kernels=$kernel
+if [ "$kernel" = all ]; then
+    kernels=
+    for name in plain sse2 avx2 avx512 neon; do
+        if has_kernel $name; then kernels="$kernels $name"; fi
+    done
+elif [ -n "$kernel" ] && ! has_kernel "$kernel"; then
+    echo "run.sh: this machine has no kernel $kernel" >&2
+    exit 2
+fi
+
 # The test programs, the double ones after all the float ones.
 for file in "$tests"/test_*.c; do
     [ -f "$file" ] || continue
-    name=$(basename "$file" .c)
-    echo "$name $name.c" >>"$tmp/float"
-    head -n 3 "$file" | grep -q 'float only' ||
-        echo "$name-double $name.c -DTWOSTEP_DOUBLE" >>"$tmp/double"
+    for k in ${kernels:-auto}; do
+        name=$(basename "$file" .c) at= flags=
+        [ $k = auto ] || at=@$k flags=$(kernel_flags $k)
+        echo "$name$at $name.c $flags" >>"$tmp/float"
+        head -n 3 "$file" | grep -q 'float only' ||
+            echo "$name-double$at $name.c -DTWOSTEP_DOUBLE $flags" >>"$tmp/double"
+        [ "$long$name" != 1test_large ] || echo "$name$at-full $name.c $flags" >>"$tmp/double"
+    done
 done
 cat "$tmp/float" "$tmp/double" 2>/dev/null |
     while read -r name rest; do
@@ -143,49 +197,44 @@ cat "$tmp/float" "$tmp/double" 2>/dev/null |
     done >"$tmp/programs"
 two_at_a_time "$tmp/programs" program "$tmp"
 
-[ ! -f "$tests/compile.sh" ] || script compile 600 sh "$tests/compile.sh"
-if [ -f "$tests/structure.py" ]; then
-    if has python3; then
-        script structure 120 python3 "$tests/structure.py"
-    else
-        script structure 9 sh -c 'echo "skip: structure: no python3"; echo "0 passed, 0 failed"'
-    fi
-fi
-if [ -f "$tests/narrow.py" ]; then
-    if has python3; then
-        script narrow 300 python3 "$tests/narrow.py"
-    else
-        script narrow 9 sh -c 'echo "skip: narrow: no python3"; echo "0 passed, 0 failed"'
-    fi
-fi
 # A python3 that has NumPy, if there is one: the first in the path may lack what the system's has.
 numpy=python3
 for python in python3 /usr/bin/python3; do
     "$python" -c 'import numpy' 2>/dev/null && { numpy=$python; break; }
 done
-for part in readout npy; do
-    if has python3; then
-        script $part 300 "$numpy" "$tests/$part.py"
-    else
-        script $part 9 sh -c "echo 'skip: $part: no python3'; echo '0 passed, 0 failed'"
-    fi
-done
-[ ! -f "$tests/cli.sh" ] || script cli 600 sh "$tests/cli.sh"
-[ ! -f "$tests/sweep.sh" ] || script sweep 300 sh "$tests/sweep.sh"
-[ ! -f "$tests/mpi.sh" ] || script mpi 300 sh "$tests/mpi.sh"
-[ ! -f "$tests/figures.sh" ] || script figures 300 sh "$tests/figures.sh"
-[ ! -f "$tests/python.sh" ] || script python 600 sh "$tests/python.sh"
-[ ! -f "$tests/interrupt.sh" ] || script interrupt 600 sh "$tests/interrupt.sh"
-[ ! -f "$tests/random_quality.sh" ] || script random_quality 900 sh "$tests/random_quality.sh"
-if [ -n "$long" ]; then
-    script fuzz 900 sh "$tests/fuzz.sh"
+
+if [ -z "$kernel" ]; then
+    # Those that keep one core busy, the longest first.
+    : >"$tmp/beside"
+    beside python 900 sh python.sh
+    beside cli 900 sh cli.sh
+    beside sweep 600 sh sweep.sh
+    beside interrupt 900 sh interrupt.sh
+    beside narrow 600 python3 narrow.py
+    beside figures 600 sh figures.sh
+    beside readout 600 "$numpy" readout.py
+    beside npy 600 "$numpy" npy.py
+    beside structure 300 python3 structure.py
+    two_at_a_time "$tmp/beside" beside_one "$tmp"
+    # Those that use both.
+    script random_quality 900 sh "$tests/random_quality.sh"
+    script mpi 300 sh "$tests/mpi.sh"
+    script compile 900 sh "$tests/compile.sh"
     script lessons 600 sh "$tests/lessons.sh"
     script browser 600 sh "$tests/browser.sh"
-    script matrix 900 sh "$tests/matrix.sh" -s
-    script sanitize 900 sh "$tests/sanitize.sh" -s
-    script analyze 900 sh "$tests/analyze.sh" -s
+    if [ -n "$long" ]; then
+        script fuzz 7200 sh "$tests/fuzz.sh" -t 600
+        script matrix 14400 sh "$tests/matrix.sh"
+        script sanitize 14400 sh "$tests/sanitize.sh"
+        script analyze 3600 sh "$tests/analyze.sh"
+    else
+        script fuzz 900 sh "$tests/fuzz.sh" -t 20
+        script matrix 900 sh "$tests/matrix.sh" -s
+        script sanitize 900 sh "$tests/sanitize.sh" -s
+        script analyze 900 sh "$tests/analyze.sh" -s
+    fi
+    script mutants 900 sh "$tests/mutants.sh"
 fi
-[ ! -f "$tests/mutants.sh" ] || script mutants 900 sh "$tests/mutants.sh"
 
 if [ ! -s "$tmp/sums" ]; then
     echo "no part matches: $pattern" >&2
