@@ -3,7 +3,7 @@
 # sanitizers of gcc and clang, and under valgrind with the plain kernel.
 #
 #   sh tests/sanitize.sh                all tests under each tool (about forty minutes)
-#   sh tests/sanitize.sh -s             the tour under each tool, kernels under one (three minutes)
+#   sh tests/sanitize.sh -s             the tour under each tool, kernels under one (two minutes)
 #   sh tests/sanitize.sh -k PATTERN     only TOOL/TEST whose name matches
 #
 # Tools: gcc-address and clang-address (AddressSanitizer, LeakSanitizer, UndefinedBehaviorSanitizer:
@@ -16,10 +16,11 @@ tests=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd) || exit 2
 header=${TWOSTEP_DIR:-$(dirname -- "$tests")}
 . "$tests/jobs.sh"
 
-pattern=. list=all
+# The compiler costs more than a short test: optimise only where the tests are long.
+pattern=. list=all level=-O1
 while [ $# -gt 0 ]; do
     case $1 in
-    -s) list=short ;;
+    -s) list=short level=-O0 ;;
     -k) [ $# -ge 2 ] || { echo "sanitize.sh: -k wants a pattern" >&2; exit 2; }
         pattern=$2; shift ;;
     *) echo "usage: sh tests/sanitize.sh [-s] [-k PATTERN]; not: $1" >&2; exit 2 ;;
@@ -53,12 +54,12 @@ tool() {
 }
 
 tool valgrind test_tour valgrind gcc -g -O1 -DTWOSTEP_NO_SIMD
-tool clang-thread test_tour - clang -g -O1 -fsanitize=thread
-tool gcc-thread test_tour - gcc -g -O1 -fsanitize=thread
-tool clang-memory test_tour - clang -g -O1 -fsanitize=memory -fsanitize-memory-track-origins \
+tool clang-thread test_tour - clang -g $level -fsanitize=thread
+tool gcc-thread test_tour - gcc -g $level -fsanitize=thread
+tool clang-memory test_tour - clang -g $level -fsanitize=memory -fsanitize-memory-track-origins \
     -fno-sanitize-recover=all
-tool clang-address test_tour - clang -g -O1 $memory -fsanitize=local-bounds
-tool gcc-address 'test_tour test_gemm test_steps' - gcc -g -O1 $memory -fsanitize=bounds-strict
+tool clang-address test_tour - clang -g $level $memory -fsanitize=local-bounds
+tool gcc-address 'test_tour test_gemm test_steps' - gcc -g $level $memory -fsanitize=bounds-strict
 
 cat >"$tmp/planted.c" <<'END2'
 #include <pthread.h>
