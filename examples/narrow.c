@@ -125,7 +125,8 @@ static int apply_name(settings *s, const option *o, const char *value) {
 }
 
 static int apply(settings *s, const option *o, const char *value) {
-    char *field = (char *)s + o->offset, allowed[160];
+    void *field = (char *)s + o->offset; /* of the type that the kind tells */
+    char allowed[160];
     double number;
     int index;
     switch (o->kind) {
@@ -142,7 +143,7 @@ static int apply(settings *s, const option *o, const char *value) {
         index = word_index(o->words, value);
         snprintf(allowed, sizeof allowed, "one of: %s", o->words);
         if (index < 0) return misuse(o->name, value, allowed);
-        memcpy(field, &index, sizeof index);
+        *(int *)field = index;
         return 0;
     default:
         if (*value == '\0') return misuse(o->name, value, "a file name");
@@ -422,7 +423,7 @@ static int work(const settings *s) {
     r.directions = (tws_real *)malloc(r.p * r.d * row);
     r.inputs = (tws_real *)malloc(r.config.samples * r.d * row);
     r.labels = (tws_real *)malloc(r.config.samples * row);
-    r.best = (double *)malloc(2 * seeds * ((size_t)s->steps + 1) * r.p * sizeof *r.best);
+    r.best = (double *)calloc(2 * seeds * ((size_t)s->steps + 1) * r.p, sizeof *r.best);
     if (r.weights == NULL || r.probe == NULL || r.gradient == NULL || r.readout == NULL || r.directions == NULL ||
         r.inputs == NULL || r.labels == NULL || r.best == NULL) {
         fprintf(stderr, "narrow: no memory for --width %.9g, --inputs %.9g, --samples %.9g\n", s->width, s->inputs, s->samples);

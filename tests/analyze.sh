@@ -55,8 +55,10 @@ tidy_options="{CheckOptions: [
 #   StackAddressEscape   a caller's structure does hold a team or batch of the callee after it
 #                        returned; nothing reads it then
 #   DeprecatedOrUnsafeBufferHandling   wants the functions of Annex K, which C libraries lack
+#   insecureAPI.strcpy   refuses the name strcpy, also where the line above measures the length
 path_checks='-*,clang-analyzer-*,-clang-analyzer-core.StackAddressEscape,
--clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling'
+-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling,
+-clang-analyzer-security.insecureAPI.strcpy'
 path_checks=$(echo $path_checks | tr -d ' ')
 # The analyzer passes over functions of headers unless told, and guesses what a large function returns
 # once it has met it 32 times: twsi_agree would return anything.
@@ -95,7 +97,9 @@ END
 job() { printf '%s\n' "$1/$2" | grep -Eq -- "$pattern" && echo "$*" >>"$tmp/jobs"; }
 
 # files TOOL: the same for each tool; a path analyzer takes the plain kernel, for the others are made of
-# intrinsics that it does not know.
+# intrinsics that it does not know. The examples are examined without the functions of twostep.h, whose
+# turn has been. The path analyzers leave out twostep.c: its arrays are filled by one function and read
+# by another, and both take them for unfilled.
 files() {
     job "$1" planted
     case $1 in gcc | clang-paths) [ -z "$short" ] || return ;; esac
@@ -107,7 +111,8 @@ files() {
         job "$1" simd-double -DTWOSTEP_DOUBLE ;;
     esac
     for file in "$root"/examples/*.c; do
-        job "$1" "$(basename "$file")" -DTWOSTEP_NO_SIMD
+        case $1/$(basename "$file") in gcc/twostep.c | clang-paths/twostep.c) continue ;; esac
+        job "$1" "$(basename "$file")" -DTWOSTEP_IMPLEMENTATION_DONE
     done
 }
 tool() {
@@ -135,13 +140,13 @@ examine() {
     esac
     case $examine_tool in
     gcc)
-        gcc -std=c99 -O0 "$@" -I"$header" -fanalyzer -Werror -c -o "$one_out.o" "$examine_file" ;;
+        gcc -std=c99 -O0 "$@" -include math.h -I"$header" -fanalyzer -Werror -c -o "$one_out.o" "$examine_file" ;;
     clang-tidy)
         clang-tidy --quiet --checks="$tidy_checks" --config="$tidy_options" --header-filter='.*' \
             --warnings-as-errors='*' "$examine_file" -- -std=c99 "$@" -I"$header" ;;
     clang-paths)
         clang-tidy --quiet --checks="$path_checks" --header-filter='.*' --warnings-as-errors='*' \
-            "$examine_file" -- -std=c99 "$@" -I"$header" $paths ;;
+            "$examine_file" -- -std=c99 "$@" -include math.h -I"$header" $paths ;;
     cppcheck)
         cppcheck --quiet --std=c99 --enable=warning,performance,portability --inline-suppr \
             --error-exitcode=3 --suppress=toomanyconfigs -D__GNUC__=12 -D__x86_64__=1 -D__linux__=1 \
