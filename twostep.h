@@ -1435,10 +1435,20 @@ TWSI_FN void twsi_default_release(void *user, void *pointer) {
     TWOSTEP_FREE(pointer);
 }
 
+TWSI_FN tws_status twsi_check_allocator(tws_context *context) {
+    if (context == NULL ||
+        (context->allocator.allocate == NULL) == (context->allocator.release == NULL))
+        return TWS_OK;
+    return twsi_fail(context, TWS_BAD_ARGUMENT,
+                     "context.allocator has one of allocate and release; set both or neither");
+}
+
+/* With half an allocator the default one serves, until a check refuses the call. */
 TWSI_FN void twsi_pool_open(twsi_pool *pool, const tws_context *context) {
     pool->blocks = NULL;
     pool->status = TWS_OK;
-    if (context != NULL && context->allocator.allocate != NULL) {
+    if (context != NULL && context->allocator.allocate != NULL &&
+        context->allocator.release != NULL) {
         pool->allocator = context->allocator;
     } else {
         pool->allocator.allocate = twsi_default_allocate;
@@ -4147,10 +4157,7 @@ TWSI_FN tws_status twsi_team_open(twsi_team *team, tws_context *context, size_t 
     if (context != NULL && context->threads > TWSI_MAX_THREADS)
         return twsi_fail(context, TWS_BAD_ARGUMENT, "context.threads is %u, allowed are 0 to %d",
                          context->threads, TWSI_MAX_THREADS);
-    if (context != NULL &&
-        (context->allocator.allocate == NULL) != (context->allocator.release == NULL))
-        return twsi_fail(context, TWS_BAD_ARGUMENT,
-                         "context.allocator has one of allocate and release; set both or neither");
+    if (twsi_check_allocator(context) != TWS_OK) return TWS_BAD_ARGUMENT;
     team->kernels = twsi_find_kernels(kernel);
     team->workers = (unsigned)twsi_max(1, twsi_min(tws_context_threads(context), wanted));
 #ifdef TWSI_THREADS
@@ -6160,7 +6167,6 @@ TWSI_FN int twsi_svd_missed(const twsi_svd *svd, const twsi_svd_output *out) {
    measured in double) or out of range, goes on in double from what they found. */
 TWSI_FN tws_status twsi_svd_settle(twsi_svd *svd, const twsi_svd_output *out) {
     const int coarse = sizeof(tws_real) < sizeof(double);
-    const size_t n = svd->columns;
     size_t good = 0;
     const int finite = svd->status != TWS_NOT_FINITE;
     tws_status status = TWS_OK;
@@ -6170,7 +6176,7 @@ TWSI_FN tws_status twsi_svd_settle(twsi_svd *svd, const twsi_svd_output *out) {
         if (status != TWS_OK || !coarse || svd->status != TWS_OK || !twsi_svd_missed(svd, out))
             return status;
         good = twsi_min(svd->made, svd->widest);
-        memcpy(svd->basis, out->right, good * n * sizeof *svd->basis);
+        memcpy(svd->basis, out->right, good * svd->columns * sizeof *svd->basis);
     }
     if (svd->fast) {
         svd->fast = 0;
@@ -7911,7 +7917,7 @@ TWSI_FN double twsi_overlap(const double *vector, const tws_real *x, size_t coun
 TWSI_FN tws_status twsi_readout_alignments(tws_context *context, const double *left,
                                            const tws_real *readout, size_t count,
                                            tws_spectrum *spectrum) {
-    double sums[1 + TWS_MAX_TOP];
+    double sums[1 + TWS_MAX_TOP] = {0};
     tws_status status;
     size_t k;
     sums[0] = twsi_dot(readout, readout, count);
@@ -11931,6 +11937,7 @@ TWS_API tws_status tws_ridge_operator(tws_context *context, tws_operator apply, 
     if (status == TWS_OK && !(tolerance >= 1e-14 && tolerance <= 0.1))
         status = twsi_fail(context, TWS_BAD_ARGUMENT,
                            "tolerance is %.9g, it must be from 1e-14 to 0.1", tolerance);
+    if (status == TWS_OK) status = twsi_check_allocator(context); /* no team is opened here */
     if (status != TWS_OK) return status;
     memset(&g, 0, sizeof g);
     known.apply = apply;

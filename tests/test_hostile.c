@@ -480,6 +480,135 @@ static void sizes(void) {
     world();
 }
 
+/* ---- arguments one by one ---- */
+
+#define REFUSED(call, word)                                                                                        \
+    do {                                                                                                           \
+        context.message[0] = '\0';                                                                                 \
+        if (!CHECK((call) == TWS_BAD_ARGUMENT && strstr(context.message, word) != NULL)) say(#call, word, TWS_OK); \
+    } while (0)
+
+static int sums_nothing(void *user, double *values, size_t count) {
+    (void)user, (void)values, (void)count;
+    return 0;
+}
+static int sums_badly(void *user, double *values, size_t count) {
+    (void)user, (void)values, (void)count;
+    return 1;
+}
+static tws_status product_fails(void *user, int transposed, const double *x, double *y) {
+    (void)user, (void)transposed, (void)x, (void)y;
+    return TWS_CALLBACK_FAILED;
+}
+static tws_status product_nan(void *user, int transposed, const double *x, double *y) {
+    const tws_status status = product(user, transposed, x, y);
+    y[0] = (double)NAN;
+    return status;
+}
+
+/* A context that no call can use: the sentence names the member. */
+static void bad_contexts(void) {
+    failing memory;
+    size_t k;
+    int kernel = (int)TWS_KERNEL_COUNT;
+    while (tws_kernel_available((tws_kernel)kernel)) kernel++;
+    for (k = 0; k < sizeof calls / sizeof *calls; k++) {
+        const call *c = &calls[k];
+        const int alone = c->make == call_hermite || c->make == call_ridge_operator; /* no kernel, no thread */
+        start(&memory);
+        context.kernel = (tws_kernel)kernel;
+        if (!alone) CHECK(c->make() == TWS_UNAVAILABLE && strstr(context.message, "context.kernel") != NULL);
+        start(&memory);
+        context.threads = 65;
+        if (!alone && c->make != call_normals) REFUSED(c->make(), "context.threads");
+        start(&memory);
+        context.allocator.release = NULL;
+        if (c->make != call_hermite && c->make != call_normals) REFUSED(c->make(), "context.allocator");
+        CHECK(memory.out == 0 && memcmp(&in, &original, sizeof in) == 0);
+    }
+}
+
+static void arguments_one_by_one(void) {
+    const double exponents[2] = {0.1, 0.5};
+    tws_sweep_plan plan;
+    tws_network n = network();
+    tws_batch b = batch();
+    tws_spectrum *const spectrum = &out.spectrum;
+    size_t iterations;
+    failing memory;
+    start(&memory);
+    REFUSED(tws_make_weights(&context, &config, N, 1, out.W), "neurons");
+    REFUSED(tws_make_weights(&context, &config, N + 1, 0, out.W), "neurons");
+    REFUSED(tws_make_weights(&context, &config, 0, N, NULL), "weights");
+    REFUSED(tws_make_readout(&context, &config, 0, N, NULL), "readout");
+    REFUSED(tws_make_directions(&context, &config, NULL), "directions");
+    REFUSED(tws_make_batch(&context, &config, NULL, 0, out.C, out.W), "directions");
+    REFUSED(tws_make_batch(&context, &config, in.B, 0, NULL, out.W), "inputs");
+    REFUSED(tws_make_batch(&context, &config, in.B, 0, out.C, NULL), "labels");
+    REFUSED(tws_make_batch(&context, &config, in.B, 8388608, out.C, out.W), "8388608");
+    REFUSED(tws_make_samples(&context, &config, in.B, 0, S, 1, out.C, out.W), "samples");
+    REFUSED(tws_measure(&context, in.W, N, D, in.a, in.B, P, TOP, 1, NULL), "spectrum");
+    REFUSED(tws_measure(&context, in.W, 0, D, in.a, in.B, P, TOP, 1, spectrum), "count");
+    REFUSED(tws_measure(&context, in.W, N, D, in.a, in.B, P, 0, 1, spectrum), "top");
+    REFUSED(tws_measure(&context, in.W, N, D, in.a, in.B, P, D + 1, 1, spectrum), "top");
+    REFUSED(tws_measure(&context, in.W, N, D, in.a, in.B, TWS_MAX_DIRECTIONS + 1, TOP, 1, spectrum), "p is 9");
+    REFUSED(tws_hermite_coefficients(&context, NULL, out.x, 3), "activation");
+    REFUSED(tws_hermite_coefficients(&context, &config.activation, NULL, 3), "coefficients");
+    REFUSED(tws_hermite_coefficients(&context, &config.activation, out.x, 33), "count is 33");
+    REFUSED(tws_forward(&context, NULL, &b, out.x), "network");
+    REFUSED(tws_forward(&context, &n, NULL, out.x), "batch");
+    REFUSED(tws_forward(&context, &n, &b, NULL), "output");
+    n.readout = NULL;
+    REFUSED(tws_forward(&context, &n, &b, out.x), "readout");
+    n = network(), n.weights = NULL;
+    REFUSED(tws_features(&context, &n, &b, out.C, N), "weights");
+    n = network(), n.output_scale = -1;
+    REFUSED(tws_loss(&context, &n, &b, out.x), "output_scale");
+    n = network(), b.labels = NULL;
+    REFUSED(tws_loss(&context, &n, &b, out.x), "labels");
+    CHECK(tws_forward(&context, &n, &b, out.x) == TWS_OK);
+    b = batch(), b.samples = 0;
+    REFUSED(tws_gradient(&context, &n, &b, out.W, NULL), "samples");
+    b = batch();
+    REFUSED(tws_features(&context, &n, &b, NULL, N), "features");
+    REFUSED(tws_features(&context, &n, &b, out.C, N - 1), "features");
+    REFUSED(tws_ridge(&context, in.F, S, N, N, in.y, -1, out.x, NULL), "lambda");
+    REFUSED(tws_ridge(&context, in.F, S, N, N, NULL, 1, out.x, NULL), "labels");
+    REFUSED(tws_readout_outputs(&context, in.F, S, N, N, NULL, 1, out.x), "coefficients");
+    REFUSED(tws_readout_outputs(&context, in.F, S, N, N, in.coefficients, 1, NULL), "outputs");
+    REFUSED(tws_readout_outputs(&context, in.F, S, N, N, in.coefficients, 0, out.x), "count");
+    CHECK(tws_readout_outputs(&context, in.F, S, N, N, in.coefficients, (size_t)-1 / 4, out.x) == TWS_TOO_LARGE);
+    REFUSED(tws_ridge_operator(&context, NULL, NULL, S, N, in.labels, 1, 1e-9, 9, out.x, NULL), "apply");
+    REFUSED(tws_ridge_operator(&context, product, NULL, S, N, NULL, 1, 1e-9, 9, out.x, NULL), "labels");
+    REFUSED(tws_ridge_operator(&context, product, NULL, S, N, in.labels, 1, 1e-9, 9, NULL, NULL), "coefficients");
+    CHECK(tws_ridge_operator(&context, product_nan, NULL, S, N, in.labels, 1, 1e-9, 9, out.x, NULL) == TWS_NOT_FINITE);
+    CHECK(tws_ridge_operator(&context, product_fails, NULL, S, N, in.labels, 1, 1e-9, 9, out.x, NULL) == TWS_CALLBACK_FAILED);
+    CHECK(tws_ridge_operator(&context, product, NULL, S, N, in.labels, 1e-6, 1e-14, 1, out.x, &iterations) == TWS_NOT_CONVERGED);
+    CHECK(iterations == 1);
+    memset(in.F, 0, sizeof in.F); /* without rank, and nothing added */
+    REFUSED(tws_ridge(&context, in.F, S, N, N, in.y, 0, out.x, NULL), "lambda");
+    memcpy(&in, &original, sizeof in);
+    memset(&plan, 0, sizeof plan);
+    REFUSED(tws_sweep(&context, &config, NULL), "plan");
+    REFUSED(tws_sweep(&context, &config, &plan), "alpha1");
+    plan.alpha1 = exponents;
+    REFUSED(tws_sweep(&context, &config, &plan), "alpha2");
+    plan.alpha2 = exponents;
+    REFUSED(tws_sweep(&context, &config, &plan), "report");
+    plan.report = hear;
+    REFUSED(tws_sweep(&context, &config, &plan), "rows");
+    plan.rows = plan.columns = 2;
+    REFUSED(tws_sweep(&context, &config, &plan), "0.5");
+    context.reduce = sums_nothing;
+    REFUSED(tws_features(&context, &n, &b, out.C, N), "context.reduce");
+    REFUSED(tws_sweep(&context, &config, &plan), "context.reduce");
+    REFUSED(call_run(), "context.reduce");
+    context.reduce = sums_badly;
+    CHECK(call_gradient() == TWS_CALLBACK_FAILED && call_loss() == TWS_CALLBACK_FAILED && call_step() == TWS_CALLBACK_FAILED);
+    CHECK(call_svd() == TWS_CALLBACK_FAILED && call_measure() == TWS_CALLBACK_FAILED && call_pencil() == TWS_CALLBACK_FAILED);
+    CHECK(memory.out == 0 && memcmp(&in, &original, sizeof in) == 0);
+}
+
 /* ---- what takes neither arrays nor memory ---- */
 
 static const double wild_numbers[] = {0,    -0.0,  1,     -1,    0.5,  2,     1e-300, -1e-300, 5e-324, 1e300,
@@ -701,6 +830,7 @@ static void formulas(void) {
         const uint32_t below = tws_random_below(&random, bound);
         CHECK(u > 0 && u < 1 && (bound == 0 ? below == 0 : below < bound));
         CHECK(tws_random_below(&random, (uint32_t)-1) < (uint32_t)-1);
+        CHECK(tws_random_below(&random, 0x80000001u) < 0x80000001u); /* throws half of the words away */
         (void)tws_random_bits(&random);
     }
     world();
@@ -736,6 +866,8 @@ int main(int count, char **arguments) {
     }
     if (count == 1) {
         sizes();
+        bad_contexts();
+        arguments_one_by_one();
         functions();
         names();
         custom();
