@@ -3846,8 +3846,10 @@ TWSI_LANE_INLINE double TWSI_LANE(svd_lanes)(twsi_v v) {
 
 /* sum[4 j + r] += row_r . x_j, for four rows. */
 TWSI_LANE_INLINE void TWSI_LANE(svd_dots)(const tws_real *const *row, size_t n, const tws_real *x,
-                                          size_t ldx, int vectors, double *sum) {
+                                          size_t ldx, int vectors, double *sum,
+                                          const tws_real *const *next) {
     const tws_real *r0 = row[0], *r1 = row[1], *r2 = row[2], *r3 = row[3];
+    const tws_real *n0 = next[0], *n1 = next[1];
     const size_t whole = n - n % TWSI_LANES;
     size_t i;
 #define TWSI_SVD_ZERO(j) twsi_v s0##j = twsi_set(0), s1##j = s0##j, s2##j = s0##j, s3##j = s0##j;
@@ -3856,6 +3858,8 @@ TWSI_LANE_INLINE void TWSI_LANE(svd_dots)(const tws_real *const *row, size_t n, 
         const twsi_v m0 = twsi_load(r0 + i), m1 = twsi_load(r1 + i);
         const twsi_v m2 = twsi_load(r2 + i), m3 = twsi_load(r3 + i);
         twsi_v u;
+        TWSI_SVD_FETCH(n0 + i);
+        TWSI_SVD_FETCH(n1 + i);
 #define TWSI_SVD_DOT(j)             \
     u = twsi_load(x + j * ldx + i); \
     s0##j = twsi_fma(m0, u, s0##j); \
@@ -3882,7 +3886,7 @@ TWSI_LANE_INLINE void TWSI_LANE(svd_adds)(const tws_real *const *row, size_t n, 
                                           int vectors, tws_real *q, size_t ldq,
                                           const tws_real *const *next) {
     const tws_real *r0 = row[0], *r1 = row[1], *r2 = row[2], *r3 = row[3];
-    const tws_real *n0 = next[0], *n1 = next[1], *n2 = next[2], *n3 = next[3];
+    const tws_real *n2 = next[2], *n3 = next[3];
     const size_t whole = n - n % TWSI_LANES;
     size_t i;
 #define TWSI_SVD_SET(j)                                                             \
@@ -3893,8 +3897,6 @@ TWSI_LANE_INLINE void TWSI_LANE(svd_adds)(const tws_real *const *row, size_t n, 
         const twsi_v m0 = twsi_load(r0 + i), m1 = twsi_load(r1 + i);
         const twsi_v m2 = twsi_load(r2 + i), m3 = twsi_load(r3 + i);
         twsi_v u;
-        TWSI_SVD_FETCH(n0 + i);
-        TWSI_SVD_FETCH(n1 + i);
         TWSI_SVD_FETCH(n2 + i);
         TWSI_SVD_FETCH(n3 + i);
 #define TWSI_SVD_ADD(j)             \
@@ -3925,7 +3927,8 @@ TWSI_LANE_FN void TWSI_LANE(svd_sum)(tws_real *out, const tws_real *a, tws_real 
 }
 
 /* One slab of rows, 1, 2 or 4 vectors. Rows go four by four; past the last row the last one stands
-   in, with weight zero. The slab that follows ahead rows later is fetched. */
+   in, with weight zero. The slab that follows ahead rows later is fetched, half of it in each
+   of the two rounds. */
 TWSI_LANE_INLINE void TWSI_LANE(svd_square)(const tws_real *a, size_t ld, size_t rows, size_t n,
                                             const tws_real *x, size_t ldx, int vectors,
                                             tws_real factor, tws_real *q, size_t ldq,
@@ -3937,9 +3940,12 @@ TWSI_LANE_INLINE void TWSI_LANE(svd_square)(const tws_real *a, size_t ld, size_t
     for (i = 0; i < 4 * (rows + 4); i++) sum[i] = 0.0;
     for (tile = 0; tile < n; tile += TWSI_SVD_COLUMNS)
         for (i = 0; i < rows; i += 4) {
-            for (r = 0; r < 4; r++) row[r] = a + twsi_min(i + r, rows - 1) * ld + tile;
+            for (r = 0; r < 4; r++) {
+                row[r] = a + twsi_min(i + r, rows - 1) * ld + tile;
+                next[r] = row[r] + ahead * ld;
+            }
             TWSI_LANE(svd_dots)(row, twsi_min(TWSI_SVD_COLUMNS, n - tile), x + tile, ldx, vectors,
-                                sum + 4 * i);
+                                sum + 4 * i, next);
         }
     for (tile = 0; tile < n; tile += TWSI_SVD_COLUMNS)
         for (i = 0; i < rows; i += 4) {
@@ -4773,6 +4779,8 @@ typedef struct twsi_gemm_job {
     size_t a_tasks, row_tasks;
     size_t in_place; /* leading columns of B that are not packed */
     int alone;       /* too small for more than one worker */
+    int lower;       /* entries of C above its diagonal are not wanted */
+    size_t row, column; /* of C, where this block starts */
 } twsi_gemm_job;
 
 /* Entries of a panel: the padding lets packing store whole vectors, a cache line apart. */
@@ -4840,6 +4848,7 @@ TWSI_FN void twsi_gemm_block_task(void *data, size_t index, size_t worker) {
     const size_t end = twsi_min(job->n, first + job->kernels->gemm_block_columns);
     const size_t packed = twsi_max(first, twsi_min(end, job->in_place));
     (void)worker;
+    if (job->lower && job->column + first >= job->row + row + TWSI_GEMM_TASK_ROWS) return;
     if (first < packed) twsi_gemm_columns(job, row, first, packed - first);
     if (packed < end) twsi_gemm_columns(job, row, packed, end - packed);
 }
@@ -4860,8 +4869,9 @@ TWSI_FN void twsi_gemm_scale(size_t m, size_t n, tws_real beta, tws_real *c, siz
         for (j = 0; j < n; j++) c[i * ldc + j] = beta == 0 ? 0 : beta * c[i * ldc + j];
 }
 
-/* The product with memory at hand: cannot fail. Sizes are at most those of twsi_gemm_prepare. */
-TWSI_FN void twsi_gemm_with(twsi_team *team, const twsi_gemm_buffers *buffers,
+/* The product with memory at hand: cannot fail. Sizes are at most those of twsi_gemm_prepare. With
+   lower, tasks that lie above the diagonal of C are left out. */
+TWSI_FN void twsi_gemm_part(twsi_team *team, const twsi_gemm_buffers *buffers, int lower,
                             tws_transpose transpose_a, tws_transpose transpose_b, size_t m,
                             size_t n, size_t k, tws_real alpha, const tws_real *a, size_t lda,
                             const tws_real *b, size_t ldb, tws_real beta, tws_real *c,
@@ -4879,6 +4889,7 @@ TWSI_FN void twsi_gemm_with(twsi_team *team, const twsi_gemm_buffers *buffers,
     job.a_across = transpose_a == TWS_NO_TRANSPOSE;
     job.b_across = transpose_b == TWS_TRANSPOSE;
     job.alone = 2.0 * (double)m * (double)n * (double)k < TWSI_GEMM_ALONE;
+    job.lower = lower;
     job.alpha = alpha;
     job.lda = lda;
     job.ldb = ldb;
@@ -4904,6 +4915,8 @@ TWSI_FN void twsi_gemm_with(twsi_team *team, const twsi_gemm_buffers *buffers,
                 job.m = twsi_min(m - i, TWSI_GEMM_PACKED_ROWS);
                 job.a = twsi_gemm_at(a, lda, job.a_across, i, p);
                 job.c = c + i * ldc + j;
+                job.row = i;
+                job.column = j;
                 job.a_tasks = twsi_ceil_div(job.m, job.a_vectors);
                 job.row_tasks = twsi_ceil_div(job.m, TWSI_GEMM_TASK_ROWS);
                 twsi_gemm_run(team, job.a_tasks + b_tasks, twsi_gemm_pack_task, &job);
@@ -4913,6 +4926,15 @@ TWSI_FN void twsi_gemm_with(twsi_team *team, const twsi_gemm_buffers *buffers,
             }
         }
     }
+}
+
+TWSI_FN void twsi_gemm_with(twsi_team *team, const twsi_gemm_buffers *buffers,
+                            tws_transpose transpose_a, tws_transpose transpose_b, size_t m,
+                            size_t n, size_t k, tws_real alpha, const tws_real *a, size_t lda,
+                            const tws_real *b, size_t ldb, tws_real beta, tws_real *c,
+                            size_t ldc) {
+    twsi_gemm_part(team, buffers, 0, transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta,
+                   c, ldc);
 }
 
 /* One product on an open team, with panels from the pool. */
@@ -11579,7 +11601,6 @@ TWSI_FN tws_status twsi_conjugate(twsi_gradients *g, const double *b, double *x)
 /* ---- blocked Cholesky in tws_real ---- */
 
 #define TWSI_CHOLESKY_BLOCK 128
-#define TWSI_GRAM_BLOCK 512
 
 typedef struct twsi_factor {
     twsi_team *team;
@@ -11596,13 +11617,8 @@ TWSI_FN void twsi_gram(twsi_factor *f, int across, const tws_real *features, siz
                        size_t ld) {
     const tws_transpose left = across ? TWS_NO_TRANSPOSE : TWS_TRANSPOSE;
     const tws_transpose right = across ? TWS_TRANSPOSE : TWS_NO_TRANSPOSE;
-    size_t i;
-    for (i = 0; i < f->size; i += TWSI_GRAM_BLOCK) {
-        const size_t height = twsi_min(TWSI_GRAM_BLOCK, f->size - i);
-        twsi_gemm_with(f->team, &f->buffers, left, right, height, i + height, depth, 1,
-                       features + (across ? i * ld : i), ld, features, ld, 0, f->a + i * f->size,
-                       f->size);
-    }
+    twsi_gemm_part(f->team, &f->buffers, 1, left, right, f->size, f->size, depth, 1, features, ld,
+                   features, ld, 0, f->a, f->size);
 }
 
 /* Factors block (width x width, row by row, upper triangle U'U) and inverts: small = U'^-1, lower.

@@ -1,7 +1,7 @@
 """Phase diagram of 11 x 11 cells at N = d = 1024, n = 2048 in turns: phase.py TWOSTEP [SIZE COUNT]
 
 Ours is `twostep sweep` with one seed, timed from start to end; it looks for the outliers of each cell
-alone. The scripts ask for ten values, and one of them for four, which only who knows how many outliers
+alone. Without the theory it does what the scripts do; by default it predicts each cell too. The scripts ask for ten values, and one of them for four, which only who knows how many outliers
 there are can ask for. The script that runs each cell anew is timed on two of its rows in each round
 and multiplied: its cells all cost the same.
 """
@@ -20,13 +20,13 @@ folder = tempfile.TemporaryDirectory()
 table = os.path.join(folder.name, 'sweep.csv')
 
 
-def run_ours():
+def run_ours(*options):
     if os.path.exists(table):
         os.remove(table)
     grid = '0.05:0.45:%d' % count
     start = time.perf_counter()
     done = subprocess.run([twostep, 'sweep', '--neurons', str(size), '--inputs', str(size), '--samples', str(2 * size),
-                           '--alpha1', grid, '--alpha2', grid, '--seeds', '1', '--quiet', '--out', table],
+                           '--alpha1', grid, '--alpha2', grid, '--seeds', '1', '--quiet', '--out', table, *options],
                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     seconds = time.perf_counter() - start
     with open(table) if done.returncode == 0 else open(os.devnull) as rows:
@@ -43,7 +43,8 @@ def run_script(name, rows, top=10):
     return float(seconds) * count / rows, cells.split()
 
 
-contenders = {'ours': run_ours,
+contenders = {'ours': lambda: run_ours('--no-theory'),
+              'ours, and predictions': run_ours,
               'numpy, each cell anew': lambda: run_script('phase_rerun.py', min(ROWS, count)),
               'numpy, parts reused': lambda: run_script('phase_reuse.py', count),
               'the same, four values': lambda: run_script('phase_reuse.py', count, 4)}
@@ -52,7 +53,7 @@ for turn in range(ROUNDS):
     for name, work in contenders.items():
         if None not in runs[name]:
             runs[name].append(work())
-why = {'ours': '`twostep sweep` is not there or failed'}
+why = dict.fromkeys(('ours', 'ours, and predictions'), '`twostep sweep` is not there or failed')
 ours = None
 print('%d x %d cells, N = d = %d, n = %d, median of %d' % (count, count, size, 2 * size, ROUNDS))
 for name, answers in runs.items():
