@@ -1,10 +1,11 @@
 /* Spectra in pictures, for `twostep`, `twostep run` and `twostep compare`: the histogram in the
  * terminal and the SVG of --svg. A part of twostep.c, which includes it after its results.
  *
- * All singular values are computed where that takes seconds; of larger matrices a density, by
- * Lanczos quadrature. */
+ * All singular values are computed where that takes seconds, or for a figure half a minute; of larger
+ * matrices a density, by Lanczos quadrature. */
 
 #define SHOW_EXACT 2048  /* min(N, d) up to which all singular values are computed */
+#define SHOW_DRAWN 4096  /* the same for a figure */
 #define SHOW_CURVE 160   /* points of a predicted density */
 #define SHOW_DENSITY 200 /* points of a measured one */
 #define SHOW_STARTS 8    /* random vectors of the quadrature */
@@ -23,6 +24,7 @@ typedef struct show_case {
 /* The pictures of one run, collected while it goes on. */
 typedef struct show {
     settings *s;
+    size_t exact; /* min(N, d) up to which all singular values are computed */
     show_case cases[TWS_CASE_COUNT];
 } show;
 
@@ -149,7 +151,7 @@ static tws_status show_visit(void *user, tws_case which, const tws_real *weights
     const size_t count = c->neurons < c->inputs ? c->neurons : c->inputs;
     show_case *out = &w->cases[which];
     (void)readout;
-    if (count > SHOW_EXACT)
+    if (count > w->exact)
         return show_quadrature(w, weights, tws_bulk_edge((double)c->neurons, (double)c->inputs) * 1.3, out);
     out->values = (double *)malloc(count * sizeof *out->values);
     if (out->values == NULL) return TWS_OUT_OF_MEMORY;

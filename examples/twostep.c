@@ -1106,6 +1106,7 @@ static int work(settings *s) {
     result = open_results(s, &json, &svg);
     if (result != 0) return result;
     pictures.s = s;
+    pictures.exact = svg.stream != NULL ? SHOW_DRAWN : SHOW_EXACT;
     wanted = svg.stream != NULL || (report && (BIT(s->command) & HISTOGRAM));
     result = own_given(s) ? own_compute(s, &o, wanted ? &pictures : NULL) : compute(s, &o, wanted ? &pictures : NULL);
     computed = result == 0;
