@@ -11191,7 +11191,7 @@ TWS_API tws_status tws_surrogate(tws_context *context, const tws_theory_input *i
         atoms.nu = (double *)twsi_take(&pool, N, r * sizeof(double));
         atoms.mean = (double *)twsi_take(&pool, N, r * (r + 1) / 2 * sizeof(double));
     }
-    if (pool.status != TWS_OK) {
+    if (theory == NULL || spectrum == NULL || pool.status != TWS_OK) {
         status = twsi_fail(context, pool.status, "tws_surrogate could not take its memory");
         twsi_pool_close(&pool);
         return status;

@@ -1,9 +1,8 @@
 #!/bin/sh
 # Are the random numbers random?   sh tests/random_quality.sh [-f] [-d SEQUENCES]
 #
-#   -f            the full run, an hour and more: every test at fifty times the size, and all tests
-#                 of dieharder. Its report is tests/data/random_quality.txt:
-#                     sh tests/random_quality.sh -f >tests/data/random_quality.txt
+#   -f            the full run, two hours and more: every test at fifty times the size, and all tests
+#                 of dieharder
 #   -d SEQUENCES  those that dieharder sees, by default "forward rows starts"
 #
 # Three parts: our own battery on the words of random_quality.c (one stream, its bits reversed,
@@ -12,6 +11,8 @@
 # normals, which must also reject spoiled ones; dieharder (R. G. Brown; Debian package dieharder),
 # an independent judge: it fails where dieharder says FAILED, and reports what it calls WEAK, which
 # a good generator is in one of a hundred tests. Two of the jobs run at a time.
+#
+# tests/data/random_quality.txt is a report:  sh tests/random_quality.sh >tests/data/random_quality.txt
 tests=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd) || exit 2
 root=${TWOSTEP_DIR:-$(dirname -- "$tests")}
 . "$tests/jobs.sh"

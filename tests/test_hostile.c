@@ -588,6 +588,18 @@ static void arguments_one_by_one(void) {
     memset(in.F, 0, sizeof in.F); /* without rank, and nothing added */
     REFUSED(tws_ridge(&context, in.F, S, N, N, in.y, 0, out.x, NULL), "lambda");
     memcpy(&in, &original, sizeof in);
+    REFUSED(tws_limit_kernel(&context, NULL, D, in.X, S, NULL, 0, out.x), "activation");
+    REFUSED(tws_limit_kernel(&context, &config.activation, D, in.X, S, NULL, 0, NULL), "kernel");
+    REFUSED(tws_limit_theory(&context, NULL, &out.limit), "input");
+    REFUSED(tws_limit_theory(&context, &theory, NULL), "limit");
+    REFUSED(tws_predict(&context, NULL, &out.one, &out.two), "input");
+    REFUSED(tws_predict_bulk(&context, &theory, NULL, 1, out.x, out.x), "values");
+    REFUSED(tws_predict_counts(&context, &theory, NULL, 1, out.x, &iterations), "alpha2");
+    REFUSED(tws_surrogate(&context, &theory, NULL, in.y, in.X2, in.y2, in.a, in.B, &out.two, NULL, NULL), "NULL");
+    REFUSED(tws_surrogate(&context, &theory, in.X, in.y, in.X2, in.y2, in.a, in.B, NULL, NULL, NULL), "step2");
+    memset(in.a, 0, sizeof in.a);
+    REFUSED(call_surrogate(), "readout is zero");
+    memcpy(&in, &original, sizeof in);
     memset(&plan, 0, sizeof plan);
     REFUSED(tws_sweep(&context, &config, NULL), "plan");
     REFUSED(tws_sweep(&context, &config, &plan), "alpha1");
@@ -796,6 +808,7 @@ static void formulas(void) {
     tws_warnings warnings;
     tws_random random = tws_random_stream((uint64_t)-1, (uint32_t)-1, (uint64_t)-1);
     uint32_t bound = 1;
+    failing memory;
     size_t i, j, k;
     for (i = 0; i < WILD; i++)
         for (j = 0; j < WILD; j++) {
@@ -808,7 +821,7 @@ static void formulas(void) {
                 CHECK(!range || (density >= 0 && is_finite(density)));
             }
         }
-    memset(&out.spectrum, 0, sizeof out.spectrum);
+    start(&memory);
     CHECK(call_measure() == TWS_OK);
     for (i = 0; i < WILD; i++) {
         tws_count_outliers(&out.spectrum, wild_numbers[i]);
@@ -819,6 +832,12 @@ static void formulas(void) {
     CHECK(call_limit() == TWS_OK && call_predict() == TWS_OK);
     CHECK(tws_theory_warnings(&context, &theory, &out.limit, &out.two, &warnings) == TWS_OK);
     CHECK(warnings.count <= TWS_MAX_WARNINGS);
+    theory.neurons = 4 * D; /* far from square */
+    if (!CHECK(call_limit() == TWS_OK && call_predict() == TWS_OK)) say("N = 4 d", "theory", TWS_OK);
+    CHECK(tws_theory_warnings(&context, &theory, &out.limit, &out.two, &warnings) == TWS_OK);
+    for (i = 0; i < warnings.count && strncmp(warnings.text[i], "N/d = 4 ", 8) != 0; i++) continue;
+    CHECK(i < warnings.count);
+    theory.neurons = N;
     CHECK(tws_theory_warnings(&context, NULL, &out.limit, &out.two, &warnings) == TWS_BAD_ARGUMENT);
     CHECK(tws_theory_warnings(&context, &theory, NULL, &out.two, &warnings) == TWS_BAD_ARGUMENT);
     CHECK(tws_theory_warnings(&context, &theory, &out.limit, NULL, &warnings) == TWS_BAD_ARGUMENT);
