@@ -2,7 +2,7 @@
 # The one test command:  sh tests/run.sh [-a] [-v] [-k PATTERN] [-K KERNEL]
 #
 #   -a           in full, which takes hours: fuzz, matrix, sanitize, analyze, and test_large with an
-#                array of 8.6 GB; without it, a short form of each
+#                array of 8.6 GB; without it, a short form of each. Also coverage
 #   -k PATTERN   only the parts whose name matches the extended regular expression (test_gemm,
 #                test_gemm-double, compile, structure, narrow, readout, npy, cli, mutants ...)
 #   -K KERNEL    only the test programs, with plain, sse2, avx2, avx512 or neon where they would take
@@ -227,6 +227,7 @@ if [ -z "$kernel" ]; then
         script matrix 14400 sh "$tests/matrix.sh"
         script sanitize 14400 sh "$tests/sanitize.sh"
         script analyze 3600 sh "$tests/analyze.sh"
+        script coverage 3600 sh "$tests/coverage.sh"
     else
         script fuzz 900 sh "$tests/fuzz.sh" -t 20
         script matrix 900 sh "$tests/matrix.sh" -s
