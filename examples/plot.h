@@ -527,7 +527,7 @@ PLOT_FN int plot_close(plot_out *out) {
 /* The colour at share (0 to 1) of the ramp, as #rrggbb. */
 PLOT_FN void plot_ramp_color(double share, char *color) {
     const double place = 9.0 * (share > 0.0 ? (share < 1.0 ? share : 1.0) : 0.0);
-    const int below = place < 8.0 ? (int)place : 8;
+    const int below = (int)fmin(place, 8.0);
     int k, part[3];
     for (k = 0; k < 3; k++) {
         const double a = plot_ramp[below][k], b = plot_ramp[below + 1][k];
@@ -563,6 +563,7 @@ PLOT_FN int plot_usable(double value, int log_axis) {
 
 PLOT_FN double plot_share(const plot_span *span, double value) {
     if (!span->log) return (value - span->low) / (span->high - span->low);
+    if (!(value > 0.0)) return -50.0; /* far below: plot_place */
     return (log(value) - log(span->low)) / (log(span->high) - log(span->low));
 }
 
@@ -1776,7 +1777,7 @@ PLOT_FN void plot_text_axis(plot_out *out, const plot_broken *b, int ascii) {
         wide.to *= 8.0;
         plot_choose_ticks(&ticks, &wide, 1);
         for (k = 0; k < ticks.count; k++) {
-            if (strchr(ticks.label[k], '{') != NULL || strchr(ticks.label[k], '\303') != NULL)
+            if (strpbrk(ticks.label[k], "{\303") != NULL)
                 snprintf(ticks.label[k], sizeof ticks.label[k], "%.0e", ticks.at[k]);
             column = plot_column(b, ticks.at[k]);
             ticked[column] = '+';
@@ -1983,7 +1984,7 @@ PLOT_FN int plot_phase_frame(plot_frame *f, const plot_phase *phase) {
 
 PLOT_FN int plot_phase_svg(plot_out *out, const plot_phase *phase) {
     plot_map nothing;
-    const plot_map *maps = phase->map_count > 0 ? phase->maps : &nothing;
+    const plot_map *maps = phase->maps;
     const size_t count = phase->map_count > 0 ? phase->map_count : 1;
     const size_t columns = count < 3 ? count : 3, rows = (count + columns - 1) / columns;
     const double left = PLOT_MARGIN + 56.0, right = PLOT_WIDTH - PLOT_MARGIN - 6.0, gap = 26.0;
@@ -1995,6 +1996,7 @@ PLOT_FN int plot_phase_svg(plot_out *out, const plot_phase *phase) {
     char line[PLOT_LINE_BYTES];
     const int good = plot_phase_frame(&f, phase);
     memset(&nothing, 0, sizeof nothing);
+    if (phase->map_count == 0) maps = &nothing;
     if (side > 330.0) side = 330.0;
     top = 10.0 + around.title;
     height = top + (double)rows * (head + side + foot) + around.note + 2.0;

@@ -325,7 +325,8 @@ static tws_status risk_weights(const risk_plan *p, risk_data *d, const tws_confi
     batch.labels = d->labels[second];
     memcpy(d->weights, which < 2 ? d->start : d->first, bytes);
     network->weights = d->weights;
-    if (which > 0) status = tws_step(x, network, &batch, tws_step_size(c, risk_steps[which]), d->weights, NULL);
+    if (which > 0 && which < RISK_CASES)
+        status = tws_step(x, network, &batch, tws_step_size(c, risk_steps[which]), d->weights, NULL);
     if (status == TWS_OK && which == 1) memcpy(d->first, d->weights, bytes);
     return status;
 }

@@ -205,7 +205,7 @@ static void scale_jacobi(double (*m)[SCALE_ORDERS], size_t n) {
 /* Eigenvalues of the part of the Gram matrix that is resolved, in decreasing order over its orders. */
 static void scale_values(const double *gram, const int *resolved, double *squares) {
     double m[SCALE_ORDERS][SCALE_ORDERS];
-    size_t at[SCALE_ORDERS], n = 0, i, k;
+    size_t at[SCALE_ORDERS] = {0}, n = 0, i, k;
     for (k = 0; k < SCALE_ORDERS; k++)
         if (resolved[k]) at[n++] = k;
     for (i = 0; i < n; i++)
@@ -413,7 +413,7 @@ static void scale_csv(FILE *f, const settings *s, const scale_result *r) {
         for (j = 0; j < r->seeds; j++) {
             const scale_rung *at = &r->rungs[i];
             fprintf(f, "%lu,%lu,%lu,%llu", (unsigned long)at->neurons, (unsigned long)at->inputs,
-                    (unsigned long)at->samples, (unsigned long long)(s->config.seed + j));
+                    (unsigned long)at->samples, (unsigned long long)s->config.seed + j);
             for (k = 0; k < SCALE_ORDERS; k++) fprintf(f, ",%.9g", r->squares[(i * r->seeds + j) * SCALE_ORDERS + k]);
             fputc('\n', f);
         }
