@@ -28,6 +28,8 @@ done
 
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/twostep-fuzz.XXXXXX") || exit 2
 trap 'rm -rf "$tmp"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
 flags='-g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all'
 printf '#include <stddef.h>\n#include <stdint.h>\nint LLVMFuzzerTestOneInput(const uint8_t *d, size_t n) { return (void)d, (void)n, 0; }\n' >"$tmp/probe.c"
 if ! clang $flags -o "$tmp/probe" "$tmp/probe.c" >"$tmp/probe.log" 2>&1; then
