@@ -515,8 +515,8 @@ typedef tws_status (*tws_operator)(void *user, int transposed, const double *x, 
 typedef struct tws_svd_options {
     size_t top;        /* how many values, 1 to min(rows, columns) */
     double tolerance;  /* residual relative to the largest value, 1e-12 to 0.1; default 1e-6 */
-    size_t max_passes; /* passes over the matrix before giving up, at least 1 (up to two more
-                          certify and measure); default 10000 */
+    size_t max_passes; /* passes over the matrix before giving up, at least 1 (up to six more for
+                          every 8 of top certify and measure); default 10000 */
     size_t max_basis;  /* vectors kept, at least min(columns, top + 16); 0: chosen from top */
     double stop_below; /* > 0: only values above this are wanted; 0: all of top; default 0 */
     uint64_t seed;     /* of the random start vectors; default 1 */
@@ -5988,10 +5988,10 @@ TWSI_FN tws_status twsi_svd_finish(twsi_svd *svd, const twsi_svd_output *out) {
     twsi_svd_estimates(svd, out);
     if (top == 0) return TWS_OK;
     twsi_svd_ritz_vectors(svd, known, out->right);
-    for (k = known; k < top; k++) { /* a space cut short: random directions stand in */
-        svd->size = twsi_max(svd->size, svd->done);
-        twsi_svd_fresh(svd, svd->size);
-        memcpy(out->right + k * n, svd->basis + svd->size++ * n, n * sizeof *out->right);
+    for (k = known; k < top; k++) { /* a space cut short: what is pending stands in, then chance */
+        if (k >= svd->size) twsi_svd_fresh(svd, k);
+        svd->size = twsi_max(svd->size, k + 1);
+        memcpy(out->right + k * n, svd->basis + k * n, n * sizeof *out->right);
     }
     status = twsi_svd_multiply(svd, out->right, top, out->left, out->back);
     if (status != TWS_OK) return status;
@@ -6000,6 +6000,7 @@ TWSI_FN tws_status twsi_svd_finish(twsi_svd *svd, const twsi_svd_output *out) {
         double *u = out->left + k * m, *image = out->image + k * m, miss = 0.0;
         int made;
         status = twsi_svd_left_vector(svd, out->left, k, largest, &out->values[k], &made);
+        largest = fmax(largest, out->values[k]); /* squares of tiny entries may have vanished */
         for (i = 0; i < m; i++) image[i] -= out->values[k] * u[i];
         if (status == TWS_OK) status = twsi_svd_left_dot(svd, image, image, &miss);
         out->forth[k] = sqrt(miss);
@@ -6026,6 +6027,8 @@ TWSI_FN tws_status twsi_svd_finish(twsi_svd *svd, const twsi_svd_output *out) {
     for (k = top; k-- > 0;)
         out->residuals[k] = out->values[0] > 0.0 ? out->residuals[k] / out->values[0] : 0.0;
     for (k = 0; k < top; k++) out->values[k] /= svd->unit;
+    for (k = top; k < svd->options.top; k++) /* estimates, below what is measured */
+        out->values[k] = fmin(out->values[k], out->values[k - 1]);
     return TWS_OK;
 }
 
