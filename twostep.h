@@ -10036,8 +10036,11 @@ TWSI_FN double twsi_slope_at(const void *of, double z) {
     return tws_activation_slope((const tws_activation *)of, z);
 }
 
+/* A target of one direction; the rest is there for compilers that look into the others. */
 TWSI_FN double twsi_target_at(const void *of, double z) {
-    return tws_target_value((const tws_target *)of, &z);
+    double u[3] = {0, 0, 0};
+    u[0] = z;
+    return tws_target_value((const tws_target *)of, u);
 }
 
 /* E f(z)^2 on [-reach, reach] in equal panels of 8 Legendre nodes. */
