@@ -227,14 +227,15 @@ if [ -z "$kernel" ]; then
         script matrix 14400 sh "$tests/matrix.sh"
         script sanitize 14400 sh "$tests/sanitize.sh"
         script analyze 3600 sh "$tests/analyze.sh"
+        script mutants 1800 sh "$tests/mutants.sh"
         script coverage 3600 sh "$tests/coverage.sh"
     else
         script fuzz 900 sh "$tests/fuzz.sh" -t 20
         script matrix 900 sh "$tests/matrix.sh" -s
         script sanitize 900 sh "$tests/sanitize.sh" -s
         script analyze 900 sh "$tests/analyze.sh" -s
+        script mutants 900 sh "$tests/mutants.sh" -s
     fi
-    script mutants 900 sh "$tests/mutants.sh"
 fi
 
 if [ ! -s "$tmp/sums" ]; then
