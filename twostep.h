@@ -4757,7 +4757,8 @@ TWS_API double tws_target_value(const tws_target *target, const double *u) {
  * Workers share the packed panels. One round packs them, the next computes tasks of BLOCK_ROWS x
  * TASK_COLUMNS entries of C. Every entry is summed by one task in the order of k, block by block,
  * so its bits depend on its row, its column, k and the kernel alone: edges go through the same
- * arithmetic, with zeros in place of what the matrices do not have.
+ * arithmetic, with zeros in place of what the matrices do not have. Where all operands stay in the
+ * second-level cache the tile kernel reads A, and B unless it is transposed, as they lie.
  * ========================================================================== */
 
 /* Where packed panels live; made once, used for many products. */
@@ -4929,6 +4930,7 @@ TWSI_FN void twsi_gemm_part(twsi_team *team, const twsi_gemm_buffers *buffers, i
     }
 }
 
+/* All of the product. */
 TWSI_FN void twsi_gemm_with(twsi_team *team, const twsi_gemm_buffers *buffers,
                             tws_transpose transpose_a, tws_transpose transpose_b, size_t m,
                             size_t n, size_t k, tws_real alpha, const tws_real *a, size_t lda,
@@ -5083,8 +5085,10 @@ TWS_API tws_status tws_gemm(tws_context *context, tws_transpose transpose_a,
  * At the end one more pass computes M v and M^T M v for the wanted vectors; u = M v / s, cleaned of
  * earlier u (random where nothing is left), and the residuals reported are measured, not estimated.
  *
- * All values: Householder reflections from both sides leave a bidiagonal matrix; the symmetric
- * tridiagonal matrix with its entries beside a zero diagonal has eigenvalues +s and -s.
+ * All values of a float matrix that is not small: the eigenvalues of its Gram matrix in double, by
+ * way of the tridiagonal form. Of others: Householder reflections from both sides leave a
+ * bidiagonal matrix; the symmetric tridiagonal matrix with its entries beside a zero diagonal has
+ * eigenvalues +s and -s.
  * Source: Golub and Van Loan, Matrix Computations, sections 5.4, 8.3, 8.6, 10.1 to 10.4.
  */
 
@@ -6859,8 +6863,8 @@ TWSI_FN tws_status twsi_values_bidiagonal(twsi_all_values *all, double *values) 
     return TWS_OK;
 }
 
-/* Square roots of the eigenvalues of A A' or A'A, whichever is smaller. Entries of a float matrix
-   have squares, and those sums, within the range of double. */
+/* Square roots of the eigenvalues of A A' or A'A, whichever is smaller. The fourth powers of the
+   entries of a float matrix, which reflections form, stay within the range of double. */
 TWSI_FN tws_status twsi_values_gram(twsi_all_values *all, double *values) {
     const size_t m = twsi_min(all->rows, all->columns), workers = all->team.workers;
     twsi_pool *pool = &all->pool;
@@ -10038,7 +10042,7 @@ TWSI_FN double twsi_slope_at(const void *of, double z) {
 
 /* A target of one direction; the rest is there for compilers that look into the others. */
 TWSI_FN double twsi_target_at(const void *of, double z) {
-    double u[3] = {0, 0, 0};
+    double u[TWS_MAX_DIRECTIONS] = {0};
     u[0] = z;
     return tws_target_value((const tws_target *)of, u);
 }
@@ -11399,8 +11403,7 @@ TWS_API tws_status tws_theory_warnings(tws_context *context, const tws_theory_in
  * by the factor. Products with F run in double there: rounding of the Gram matrix and of the
  * factor costs an iteration, not accuracy (Higham, Accuracy and Stability, chapter 12).
  *
- * Many lambdas: G = Q T Q', T tridiagonal (Golub and Van Loan, section 8.3; reflections in blocks
- * of 32 as in Dongarra, Sorensen, Hammarling 1989), then (G + mu)^-1 = Q (T + mu)^-1 Q' and
+ * Many lambdas: G = Q T Q', T tridiagonal (as in @@SVD), then (G + mu)^-1 = Q (T + mu)^-1 Q' and
  * T + mu = L D L' costs nothing. With the rows f_j of F Q the diagonal of the hat matrix is
  * f_j (T + mu)^-1 f_j', one sweep along the row for all lambdas together. When samples are fewer
  * than features G = F F', the rows are those of Q, alpha = (G + mu)^-1 y, and the error without
@@ -12005,7 +12008,7 @@ TWS_API tws_status tws_ridge_operator(tws_context *context, tws_operator apply, 
 
 /* ---- many lambdas: tridiagonal form ---- */
 
-#define TWSI_PATH_ROWS 32 /* rows of F Q that one task makes */
+#define TWSI_PATH_ROWS TWSI_CROSS_ROWS /* of F Q in one task, where rows of G were made before */
 
 typedef struct twsi_path {
     twsi_team *team;
