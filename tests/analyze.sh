@@ -167,16 +167,7 @@ one() {
         [ $one_status -eq 0 ] || echo 'the planted bug is not found' >>"$one_out"
     fi
     if [ $one_status -eq 0 ]; then one_word=passed; else one_word=failed; fi
-    echo $one_word >>"$tmp/results"
-    {
-        printf '%-12s %-14s %s  %d s\n' "$1" "$2" $one_word $(($(date +%s) - one_start))
-        [ $one_word = passed ] || head -n 60 "$one_out" | sed 's/^/    /'
-    } >"$one_out.told"
-    cat "$one_out.told"
+    told "$one_out" $one_word $one_start "$(printf '%-12s %-14s' "$1" "$2")"
 }
 two_at_a_time "$tmp/jobs" one "$tmp"
-
-passed=$(grep -c passed "$tmp/results")
-failed=$(($(wc -l <"$tmp/jobs") - passed))
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ] && [ $((passed + $(wc -l <"$tmp/jobs"))) -gt 0 ]
+told_sum

@@ -26,6 +26,25 @@ two_at_a_time() {
     trap 'exit 143' TERM HUP
 }
 
+# told OUTPUT WORD SECONDS-SINCE-EPOCH LABEL: one line about a job that has ended with the WORD passed or
+# failed, its output too if it failed, in one piece; and the word to $tmp/results.
+told() {
+    echo "$2" >>"$tmp/results"
+    {
+        printf '%s %s  %d s\n' "$4" "$2" $(($(date +%s) - $3))
+        [ "$2" = passed ] || head -n 60 "$1" | sed 's/^/    /'
+    } >"$1.told"
+    cat "$1.told"
+}
+
+# told_sum: the last line, of the jobs in $tmp/jobs and the words in $tmp/results; fails unless all passed.
+told_sum() {
+    told_passed=$(grep -c passed "$tmp/results")
+    told_failed=$(($(wc -l <"$tmp/jobs") - told_passed))
+    echo "$told_passed passed, $told_failed failed"
+    [ "$told_failed" -eq 0 ] && [ "$told_passed" -gt 0 ]
+}
+
 # limited SECONDS COMMAND...: under `timeout` where there is one.
 if command -v timeout >/dev/null 2>&1; then
     limited() { timeout -k 5 "$@"; }

@@ -117,16 +117,7 @@ one() {
         one_word=failed
     fi
     rm -f "$one_program"
-    echo $one_word >>"$tmp/results"
-    {
-        printf '%-14s %-18s %s  %d s\n' "$one_tool" "$one_test" $one_word $(($(date +%s) - one_start))
-        [ $one_word = passed ] || head -n 60 "$one_out" | sed 's/^/    /'
-    } >"$one_out.told"
-    cat "$one_out.told"
+    told "$one_out" $one_word $one_start "$(printf '%-14s %-18s' "$one_tool" "$one_test")"
 }
 two_at_a_time "$tmp/jobs" one "$tmp"
-
-passed=$(grep -c passed "$tmp/results")
-failed=$(($(wc -l <"$tmp/jobs") - passed))
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+told_sum
