@@ -93,7 +93,9 @@ tell() {
 program() {
     program_start=$(date +%s)
     set -- "$1" $2
-    program_name=$2 program_file=$3 program_flags=$4
+    program_name=$2 program_file=$3
+    shift 3
+    program_flags=$*
     program_out=$tmp/$program_name.out
     program_limit=300 program_full=
     case $program_name in
