@@ -1,4 +1,5 @@
-# Read by the test scripts: a list of jobs, run two at a time, in plain POSIX sh.
+# Read by the test scripts: a list of jobs, run two at a time, in plain POSIX sh; one at a time with
+# TWOSTEP_TEST_JOBS=1 in the environment, where others use the machine too.
 #
 # two_at_a_time LIST FUNCTION SCRATCH
 #   calls `FUNCTION NUMBER LINE` for every line of the file LIST. Two workers walk the same list; who
@@ -17,8 +18,11 @@ two_at_a_time() {
     rm -rf "$3"/claim.*
     jobs_worker "$@" &
     jobs_first=$!
-    jobs_worker "$@" &
-    jobs_second=$!
+    jobs_second=
+    if [ "${TWOSTEP_TEST_JOBS:-2}" != 1 ]; then
+        jobs_worker "$@" &
+        jobs_second=$!
+    fi
     trap 'kill $jobs_first $jobs_second 2>/dev/null; exit 130' INT
     trap 'kill $jobs_first $jobs_second 2>/dev/null; exit 143' TERM HUP
     wait

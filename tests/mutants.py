@@ -20,7 +20,7 @@ TESTS = os.path.dirname(os.path.abspath(__file__))
 HEADER = os.path.join(os.environ.get('TWOSTEP_DIR') or os.path.dirname(TESTS), 'twostep.h')
 LIST = os.environ.get('TWOSTEP_MUTANTS') or os.path.join(TESTS, 'mutants.txt')
 CC = os.environ.get('CC', 'cc').split()
-JOBS = 2
+JOBS = 1 if os.environ.get('TWOSTEP_TEST_JOBS') == '1' else 2
 
 
 class Mutant:

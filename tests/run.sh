@@ -10,6 +10,7 @@
 #   -v           all that the parts print, not only their failures
 #   CC           the C compiler, `cc` by default: all that the test programs need
 #   TWOSTEP_TEST_NO_SKIP=1   a part that cannot run here is a failure
+#   TWOSTEP_TEST_JOBS=1      one thing at a time; as a rule there are two
 #   TWOSTEP_DIR  the folder of the twostep.h to test, the one above this by default
 #
 # Parts: each tests/test_*.c (and once more in double, unless one of its first three lines says
@@ -100,6 +101,7 @@ program() {
     program_limit=300 program_full=
     case $program_name in
     *-full) program_limit=1200 program_full=full ;;
+    *@*) program_limit=1200 ;; # without vectors one takes nine minutes
     esac
     if $CC -std=c99 -O2 -I"$TWOSTEP_DIR" -I"$tests" $program_flags -o "$tmp/$program_name" \
         "$tests/$program_file" -lm >"$program_out" 2>&1; then
