@@ -515,8 +515,8 @@ typedef tws_status (*tws_operator)(void *user, int transposed, const double *x, 
 typedef struct tws_svd_options {
     size_t top;        /* how many values, 1 to min(rows, columns) */
     double tolerance;  /* residual relative to the largest value, 1e-12 to 0.1; default 1e-6 */
-    size_t max_passes; /* passes over the matrix before giving up, at least 1 (up to six more for
-                          every 8 of top certify and measure); default 10000 */
+    size_t max_passes; /* passes over the matrix before giving up, at least 1 (two more for every 8
+                          of top measure, one more where numbers overflow); default 10000 */
     size_t max_basis;  /* vectors kept, at least min(columns, top + 16); 0: chosen from top */
     double stop_below; /* > 0: only values above this are wanted; 0: all of top; default 0 */
     uint64_t seed;     /* of the random start vectors; default 1 */
@@ -542,8 +542,8 @@ TWS_API tws_svd_options tws_default_svd_options(size_t top);
  *   values     top entries, decreasing
  *   left       top x rows, u_k in row k, or NULL
  *   right      top x columns, v_k in row k, or NULL
- *   residuals  top entries, max(|M v_k - s_k u_k|, |M^T u_k - s_k v_k|) / s_1, or a bound on it
- *              that is at most a fifth of the tolerance, or 2e-10, above; or NULL
+ *   residuals  top entries, max(|M v_k - s_k u_k|, |M^T u_k - s_k v_k|) / s_1, or, if all have
+ *              converged, a bound on it at most a fifth of the tolerance, or 2e-10, above; or NULL
  *   result     counts, or NULL; set also when values have not converged
  *
  * Vectors are orthonormal to about 1e-12, for repeated and zero values too. A value that occurs
@@ -573,8 +573,8 @@ TWS_API tws_status tws_svd(tws_context *context, const tws_svd_options *options,
                            tws_svd_result *result);
 
 /* The same for a matrix known by its products: otherwise as tws_svd. A pass applies the operator to
-   two vectors, once each way. TWS_NOT_FINITE when apply yields NaN or infinity;
-   TWS_CALLBACK_FAILED when it fails. */
+   two vectors, once each way; two passes for every 2 of top measure. TWS_NOT_FINITE when apply
+   yields NaN or infinity; TWS_CALLBACK_FAILED when it fails. */
 TWS_API tws_status tws_svd_operator(tws_context *context, const tws_svd_options *options,
                                     tws_operator apply, void *user, size_t rows, size_t columns,
                                     double *values, double *left, double *right,
@@ -5572,6 +5572,12 @@ TWSI_FN void twsi_svd_refill(twsi_svd *svd, size_t count) {
     }
 }
 
+/* Would a product with so many vectors take more passes than there may be? */
+TWSI_FN int twsi_svd_beyond(const twsi_svd *svd, size_t count) {
+    const size_t group = svd->matrix != NULL ? TWSI_SVD_GROUP : TWSI_SVD_PAIR;
+    return svd->passes + twsi_ceil_div(count, group) > svd->options.max_passes;
+}
+
 /* W = Q B: the independent vectors of the block become the next pending block, at basis + done. */
 TWSI_FN void twsi_svd_next_block(twsi_svd *svd, const double *before) {
     const size_t n = svd->columns, width = svd->last;
@@ -5792,33 +5798,32 @@ TWSI_FN void twsi_svd_plan(twsi_svd *svd) {
 }
 
 /* Looks at the Ritz pairs and decides whether to go on: sets ended, and status. */
-TWSI_FN tws_status twsi_svd_look(twsi_svd *svd, int spent) {
+TWSI_FN tws_status twsi_svd_look(twsi_svd *svd) {
     tws_status status = twsi_svd_ritz(svd, 0);
     twsi_svd_verdict verdict;
     if (status != TWS_OK) return status;
     verdict = twsi_svd_judge(svd);
     svd->ended = verdict == TWSI_SVD_STOP;
     if (svd->ended) return TWS_OK;
-    if (verdict == TWSI_SVD_WIDEN && !spent) {
+    if (verdict == TWSI_SVD_WIDEN && !twsi_svd_beyond(svd, svd->size - svd->done)) {
         const size_t width = svd->size - svd->done;
         const size_t more = twsi_min(width, svd->widest - twsi_min(svd->widest, width));
         if (more == 0 && svd->capacity < svd->columns) return TWS_NOT_CONVERGED;
         twsi_svd_refill(svd, more);
     }
     twsi_svd_plan(svd);
-    return spent ? TWS_NOT_CONVERGED : TWS_OK;
+    return twsi_svd_beyond(svd, svd->size - svd->done) ? TWS_NOT_CONVERGED : TWS_OK;
 }
 
 /* After a product: everything up to the next one. Touches nothing but svd. */
 TWSI_FN void twsi_svd_advance(twsi_svd *svd) {
-    const int spent = svd->passes >= svd->options.max_passes;
     int full;
     twsi_svd_absorb(svd);
     svd->steps++;
     full = svd->size > svd->capacity || svd->done == svd->columns;
-    if (spent || full ||
+    if (twsi_svd_beyond(svd, svd->size - svd->done) || full ||
         (svd->steps >= svd->check && svd->done >= twsi_min(svd->options.top, svd->columns)))
-        svd->status = twsi_svd_look(svd, spent);
+        svd->status = twsi_svd_look(svd);
     if (svd->status == TWS_OK && !svd->ended && svd->size > svd->capacity) {
         svd->status = twsi_svd_restart(svd);
         svd->since = 0;
@@ -5978,8 +5983,8 @@ TWSI_FN void twsi_svd_estimates(const twsi_svd *svd, const twsi_svd_output *out)
     }
 }
 
-/* Values, vectors and measured residuals from the space. M^T M v / s stands for M^T u where the
-   difference has a bound that hardly counts; it is added to the residual. */
+/* Values, vectors and measured residuals from the space. Once it has converged, M^T M v / s stands
+   for M^T u where the difference has a bound that hardly counts; it is added to the residual. */
 TWSI_FN tws_status twsi_svd_finish(twsi_svd *svd, const twsi_svd_output *out) {
     const size_t n = svd->columns, m = svd->rows;
     double largest = 0.0;
@@ -6008,7 +6013,7 @@ TWSI_FN tws_status twsi_svd_finish(twsi_svd *svd, const twsi_svd_output *out) {
         for (i = 0; i < m; i++) image[i] -= out->values[k] * u[i];
         if (status == TWS_OK) status = twsi_svd_left_dot(svd, image, image, &miss);
         out->forth[k] = sqrt(miss);
-        out->bound[k] = made || out->values[k] < 1e-3 * largest
+        out->bound[k] = made || svd->status != TWS_OK || out->values[k] < 1e-3 * largest
                             ? HUGE_VAL
                             : out->forth[k] / out->values[k] * largest;
         if (!(out->bound[k] > fmax(1e-10, 0.1 * svd->options.tolerance) * largest)) continue;
@@ -6206,6 +6211,10 @@ TWSI_FN tws_status twsi_svd_settle(twsi_svd *svd, const twsi_svd_output *out) {
         if (status != TWS_OK || !coarse || svd->status != TWS_OK || !twsi_svd_missed(svd, out))
             return status;
         good = twsi_min(svd->made, svd->widest);
+        if (twsi_svd_beyond(svd, twsi_max(good, svd->width))) {
+            svd->status = TWS_NOT_CONVERGED;
+            return TWS_OK;
+        }
         memcpy(svd->basis, out->right, good * svd->columns * sizeof *svd->basis);
     }
     if (svd->fast) {

@@ -49,7 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     tws_svd_result result;
     tws_status status;
     size_t i, j;
-    int finite = 1;
+    int finite = 1, huge = 0; /* squares may overflow a float */
     context.kernel = kind & 64 ? TWS_KERNEL_PLAIN : TWS_KERNEL_AUTO;
     context.threads = 1 + (kind >> 7);
     if (wild & 1) options.top = take_byte(&in);
@@ -72,6 +72,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             default: take_bytes(&in, x, sizeof *x);
             }
             if (!(*x - *x == 0)) finite = 0;
+            if (!(fabs((double)*x) < 1e17)) huge = 1;
         }
     status = tws_svd(&context, &options, m, rows, columns, ld, values, left, right, residuals, &result);
     LAW(status == TWS_OK || context.message[0] != '\0');
@@ -79,7 +80,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         LAW(finite);
         LAW(result.converged <= options.top && result.wanted <= options.top);
         LAW(status == TWS_NOT_CONVERGED || result.converged >= result.wanted);
-        LAW(result.passes <= options.max_passes + 6 * ((options.top + 7) / 8)); /* to certify and to measure */
+        LAW(result.passes <= options.max_passes + 2 * ((options.top + 7) / 8) + huge); /* to measure */
         for (i = 0; i < options.top; i++) LAW(values[i] >= 0 && values[i] - values[i] == 0 && (i == 0 || values[i] <= values[i - 1]));
         LAW(result.wanted == options.top || options.stop_below > 0);
         for (i = result.wanted; i < options.top; i++) /* below what was asked for: no vectors */
@@ -88,11 +89,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         orthonormal(right, result.wanted, columns, 1e-10);
         for (i = 0; i < result.wanted; i++) {
             const double measured = residual(m, rows, columns, ld, values[i], left + i * rows, right + i * columns);
-            /* what is reported may be a bound, at most so much above what is measured */
-            const double above = options.tolerance > 1e-9 ? 0.2 * options.tolerance : 2e-10;
+            /* what is reported may be a bound if all have converged, at most so much above what is measured */
+            const double above = status != TWS_OK ? 0 : options.tolerance > 1e-9 ? 0.2 * options.tolerance : 2e-10;
             LAW(residuals[i] >= 0 && residuals[i] - residuals[i] == 0);
-            LAW(residuals[i] * values[0] >= measured - (i < result.converged ? 1e-11 : above) * values[0]);
-            LAW(i >= result.converged || residuals[i] * values[0] <= measured + (above + 1e-11) * values[0]);
+            LAW(residuals[i] * values[0] >= measured - 1e-11 * values[0]);
+            LAW(residuals[i] * values[0] <= measured + (above + 1e-11) * values[0]);
             if (i < result.converged) LAW(residuals[i] <= options.tolerance * (1 + 1e-9) + 1e-14);
         }
     } else {
