@@ -552,8 +552,8 @@ TWS_API tws_svd_options tws_default_svd_options(size_t top);
  * the values are estimates, the vectors zero and the residuals 1.
  * Accuracy: with a tolerance of 1e-6 or more the space is built from products in tws_real. Values,
  * left vectors and residuals always come from a last product in double; where that shows that the
- * tolerance is missed, the call goes on in double. Values are right to about 1e-8 s_1 at worst, the
- * tolerance holds for the residuals. Aliasing: the arrays must not overlap.
+ * tolerance is missed, the call goes on in double. The tolerance holds for the residuals; values
+ * are right to within it, and about 1e-8 s_1 more at worst. Aliasing: the arrays must not overlap.
  * With context->reduce, matrix is this process's block of rows of a taller matrix (rows == 0 is
  * then allowed), left holds the local entries of u_k, everything else is the same in every
  * process; one reduction of 2 columns numbers per pass. A left vector of a zero value may then be

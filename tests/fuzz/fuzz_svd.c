@@ -84,9 +84,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         for (i = 0; i < options.top; i++) LAW(values[i] >= 0 && values[i] - values[i] == 0 && (i == 0 || values[i] <= values[i - 1]));
         LAW(result.wanted == options.top || options.stop_below > 0);
         for (i = result.wanted; i < options.top; i++) /* below what was asked for: no vectors */
-            LAW(residuals[i] >= 1 && length_of(left + i * rows, rows) <= 0 && length_of(right + i * columns, columns) <= 0);
-        orthonormal(left, result.wanted, rows, 1e-10);
-        orthonormal(right, result.wanted, columns, 1e-10);
+            LAW(residuals[i] >= 1 && residuals[i] <= 1 && length_of(left + i * rows, rows) <= 0 && length_of(right + i * columns, columns) <= 0);
+        orthonormal(left, result.wanted, rows, 1e-11);
+        orthonormal(right, result.wanted, columns, 1e-11);
         for (i = 0; i < result.wanted; i++) {
             const double measured = residual(m, rows, columns, ld, values[i], left + i * rows, right + i * columns);
             /* what is reported may be a bound if all have converged, at most so much above what is measured */
