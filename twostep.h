@@ -561,9 +561,9 @@ TWS_API tws_svd_options tws_default_svd_options(size_t top);
  * Memory: about 8 columns (max_basis + 40) bytes, and 24 max_basis^2, and 16 top rows, and 96
  * columns for every 128 rows, of which at most 64 parts are made.
  * Errors: TWS_BAD_ARGUMENT, TWS_TOO_LARGE, TWS_OUT_OF_MEMORY, TWS_UNAVAILABLE, TWS_NOT_FINITE
- * (NaN or infinity in the matrix), TWS_CALLBACK_FAILED (reduce), TWS_NOT_CONVERGED (max_passes
- * reached: values, vectors and residuals hold best estimates, result says how many are good). In
- * the other cases the outputs are not to be used.
+ * (NaN or infinity in the matrix, or a value above the largest double), TWS_CALLBACK_FAILED
+ * (reduce), TWS_NOT_CONVERGED (max_passes reached: values, vectors and residuals hold best
+ * estimates, result says how many are good). In the other cases the outputs are not to be used.
  * Threads: safe if contexts differ. Determinism: D1. Cost: 16 rows columns flops per pass, which
  * takes as long as reading the matrix once.
  */
@@ -615,7 +615,7 @@ TWS_API tws_status tws_svd_pencil(tws_context *context, const tws_svd_options *o
  * matrix is rows x columns, ld >= columns, only read; min(rows, columns) is 1 to 4096.
  * Aliasing: values must not overlap the matrix. context->reduce is not used.
  * Errors: TWS_BAD_ARGUMENT, TWS_TOO_LARGE, TWS_OUT_OF_MEMORY, TWS_UNAVAILABLE, TWS_NOT_FINITE (NaN
- * or infinity in the matrix), TWS_NOT_CONVERGED.
+ * or infinity in the matrix, or a value above the largest double), TWS_NOT_CONVERGED.
  * Memory: 8 m^2 bytes by the Gram matrix, m the smaller side, and 4 rows columns more where
  * columns < rows; 8 rows columns bytes else. Threads: safe if contexts differ. Determinism: D1.
  * Cost: m rows columns + 4/3 m^3 flops by the Gram matrix, 4 m^2 (longer side - m / 3) else.
@@ -704,8 +704,8 @@ TWS_API tws_status tws_make_directions(tws_context *context, const tws_config *c
 /*
  * Batch number 0, 1, ... of the experiment: inputs (samples x inputs) of independent N(0, 1) and
  * labels y = f*(B* x) + noise N(0, 1) (samples) for the given directions (p x inputs).
- * Errors: those of tws_check; TWS_BAD_ARGUMENT for NULL or number >= 2^23; TWS_NOT_FINITE when the
- * target returns NaN or infinity; TWS_UNAVAILABLE. Aliasing: none. Memory: none.
+ * Errors: those of tws_check; TWS_BAD_ARGUMENT for NULL or number >= 2^23; TWS_NOT_FINITE for NaN
+ * or infinity in the directions or from the target; TWS_UNAVAILABLE. Aliasing: none. Memory: none.
  * Threads: context (the target of the caller is then called from several threads). Determinism: D0
  * for inputs and noise; labels are D2 where the target uses libm. Cost: 0.4 ns per normal number.
  */
@@ -1004,7 +1004,8 @@ TWS_API tws_status tws_predict_bulk(tws_context *context, const tws_theory_input
  *   each pair makes <left_k, a> >= 0. Rows beyond the outliers are untouched.
  * input gives N, d, n (exact integers), steps, activation, batches, output scale, and the number of
  * directions; its target function and noise are not used. Aliasing: outputs overlap no input.
- * Errors: TWS_BAD_ARGUMENT; TWS_NOT_FINITE for NaN or infinity in the data, outputs undefined.
+ * Errors: TWS_BAD_ARGUMENT; TWS_NOT_FINITE for NaN, infinity or a number of 1e30 and more in the
+ * data (names the array), outputs undefined.
  * Memory: about 2800 n + 500 d + 2700 N bytes. Threads, determinism: as tws_predict. Cost: about
  * 5000 values of sigma and sigma' per sample; 0.5 s at N = d = 800, n = 1600 on one core.
  */
@@ -6299,6 +6300,20 @@ TWSI_FN void twsi_svd_open(twsi_svd *svd, tws_context *context, twsi_pool *pool,
     svd->random = svd->options.seed;
 }
 
+/* On the way out with TWS_NOT_FINITE: names the entry, if it is in this array of this process. */
+TWSI_FN int twsi_svd_blame(tws_context *context, const char *name, const tws_real *matrix,
+                           size_t rows, size_t columns, size_t ld) {
+    size_t i, j;
+    for (i = 0; i < rows; i++)
+        for (j = 0; j < columns; j++)
+            if (!(fabs((double)matrix[i * ld + j]) <= DBL_MAX)) {
+                twsi_say(context, "%s contains NaN or infinity in row %lu, column %lu", name,
+                         (unsigned long)i, (unsigned long)j);
+                return 1;
+            }
+    return 0;
+}
+
 /* Both public functions for one matrix: matrix or apply, the other is NULL. */
 TWSI_FN tws_status twsi_svd_start(tws_context *context, const tws_svd_options *options,
                                   const tws_real *matrix, size_t ld, tws_operator apply,
@@ -6328,6 +6343,10 @@ TWSI_FN tws_status twsi_svd_start(tws_context *context, const tws_svd_options *o
         status = twsi_svd_solve(&svd, &out, 1, &counts);
         twsi_pool_close(&pool);
     }
+    if (status == TWS_NOT_FINITE && matrix != NULL &&
+        !twsi_svd_blame(context, "matrix", matrix, rows, columns, ld) && context != NULL &&
+        context->reduce == NULL)
+        twsi_say(context, "matrix has a singular value above the largest number");
     if (result != NULL) *result = counts;
     return status;
 }
@@ -6433,6 +6452,9 @@ TWS_API tws_status tws_svd_pencil(tws_context *context, const tws_svd_options *o
     }
     solved = status == TWS_OK;
     if (solved) status = twsi_svd_solve(svd, out, count, counts);
+    if (status == TWS_NOT_FINITE && !twsi_svd_blame(context, "a", a, rows, columns, lda) &&
+        !twsi_svd_blame(context, "b", b, rows, columns, ldb))
+        twsi_say(context, "a + factors[j] b contains NaN or infinity for some j");
     for (j = 0; solved && results != NULL && j < count; j++) results[j] = counts[j];
     twsi_pool_close(&pool);
     return status;
@@ -6869,6 +6891,9 @@ TWSI_FN tws_status twsi_values_bidiagonal(twsi_all_values *all, double *values) 
     if (!twsi_bidiagonal_values(all->team.kernels, d, e, n, diagonal, beside, order, values))
         return twsi_values_unsettled(all);
     for (i = 0; i < n; i++) values[i] = ldexp(values[i], all->exponent);
+    if (!(values[0] <= DBL_MAX))
+        return twsi_fail(all->team.context, TWS_NOT_FINITE,
+                         "matrix has a singular value above the largest number");
     return TWS_OK;
 }
 
@@ -7276,6 +7301,7 @@ TWS_API tws_status tws_make_samples(tws_context *context, const tws_config *conf
                                     const tws_real *directions, size_t number, size_t first,
                                     size_t count, tws_real *inputs, tws_real *labels) {
     twsi_team team;
+    size_t bad;
     tws_status status = twsi_check_config(context, config);
     if (status != TWS_OK) return status;
     if (directions == NULL || inputs == NULL || labels == NULL)
@@ -7284,6 +7310,11 @@ TWS_API tws_status tws_make_samples(tws_context *context, const tws_config *conf
     if (number >= (size_t)1 << 23)
         return twsi_fail(context, TWS_BAD_ARGUMENT, "number is %lu, it must be below 8388608",
                          (unsigned long)number);
+    bad = twsi_find_not_finite(directions, config->target.directions * config->inputs);
+    if (bad < config->target.directions * config->inputs)
+        return twsi_fail(context, TWS_NOT_FINITE,
+                         "directions[%lu] is NaN or infinite, every entry must be finite",
+                         (unsigned long)bad);
     if (first > config->samples || count > config->samples - first)
         return twsi_fail(context, TWS_BAD_ARGUMENT,
                          "first is %lu and count is %lu, their sum must be at most samples = %lu",
@@ -7963,6 +7994,8 @@ TWSI_FN tws_status twsi_readout_alignments(tws_context *context, const double *l
     for (k = 0; k < spectrum->top; k++)
         sums[1 + k] = twsi_overlap(left + k * count, readout, count);
     status = twsi_reduce(context, sums, spectrum->top + 1, "overlaps with the readout");
+    if (status == TWS_OK && !(sums[0] <= DBL_MAX))
+        return twsi_fail(context, TWS_NOT_FINITE, "readout is so long that its squares overflow");
     if (status == TWS_OK && sums[0] > 0.0)
         for (k = 0; k < spectrum->top; k++)
             spectrum->readout_alignments[k] = fabs(sums[1 + k]) / sqrt(sums[0]);
@@ -8072,6 +8105,9 @@ TWS_API tws_status tws_measure(tws_context *context, const tws_real *weights, si
         status = tws_svd(context, &options, weights, count, inputs, inputs,
                          spectrum->singular_values, left, right, spectrum->residuals, &result);
         spectrum->passes = result.passes;
+        if (status == TWS_NOT_FINITE &&
+            !twsi_svd_blame(context, "weights", weights, count, inputs, inputs))
+            twsi_say(context, "weights of another process contain NaN or infinity");
     }
     if (status == TWS_OK || status == TWS_NOT_CONVERGED) {
         tws_status described;
@@ -11061,22 +11097,21 @@ TWSI_FN void twsi_run_nu(twsi_surrogate *run, const double *basis, size_t count)
     }
 }
 
-/* Copies count numbers as doubles; 0 if one is not finite. */
-TWSI_FN int twsi_load_doubles(const tws_real *from, double *to, size_t count) {
-    size_t i;
-    int finite = 1;
-    for (i = 0; i < count; i++) {
-        to[i] = (double)from[i];
-        if (!(fabs(to[i]) < 1e30)) finite = 0;
-    }
-    return finite;
-}
-
-TWSI_FN int twsi_reals_finite(const tws_real *from, size_t count) {
+/* The data of tws_surrogate, of which squares of sums must not overflow. */
+TWSI_FN tws_status twsi_check_data(tws_context *context, const char *name, const tws_real *x,
+                                   size_t count) {
     size_t i;
     for (i = 0; i < count; i++)
-        if (!(fabs((double)from[i]) < 1e30)) return 0;
-    return 1;
+        if (!(fabs((double)x[i]) < 1e30))
+            return twsi_fail(context, TWS_NOT_FINITE,
+                             "%s[%lu] is %g, it must be finite and below 1e30 in size", name,
+                             (unsigned long)i, (double)x[i]);
+    return TWS_OK;
+}
+
+TWSI_FN void twsi_load_doubles(const tws_real *from, double *to, size_t count) {
+    size_t i;
+    for (i = 0; i < count; i++) to[i] = (double)from[i];
 }
 
 /* Weights that give E_A[A phi] with the actual readout: sum over i of A_i phi(A_i) / N. */
@@ -11132,13 +11167,13 @@ TWSI_FN int twsi_surrogate_run(twsi_surrogate *run, twsi_team *team, twsi_spectr
     return 1;
 }
 
-/* NULL pointers, sizes that are not whole or do not fit. */
+/* NULL pointers, sizes that are not whole or do not fit, numbers that are none. */
 TWSI_FN tws_status twsi_surrogate_check(tws_context *context, const tws_theory_input *input,
                                         const tws_real *const *array, size_t arrays) {
     static const char *const name[] = {"X1", "y1", "X2", "y2", "readout", "directions"};
     tws_theory_input plain;
     tws_status status;
-    size_t i;
+    size_t size[6], d, n, i;
     if (input == NULL) return twsi_fail(context, TWS_BAD_ARGUMENT, "input is NULL");
     plain = *input;
     plain.target.kind = TWS_LINEAR; /* the labels are given; only the number of directions counts */
@@ -11162,6 +11197,12 @@ TWSI_FN tws_status twsi_surrogate_check(tws_context *context, const tws_theory_i
                            "X1 and X2 are %s array while batches is %s; reuse means the same array",
                            array[0] == array[2] ? "one" : "more than one",
                            input->batches == TWS_REUSE ? "TWS_REUSE" : "TWS_FRESH");
+    if (status != TWS_OK) return status;
+    d = (size_t)input->inputs, n = (size_t)input->samples;
+    size[0] = size[2] = n * d, size[1] = size[3] = n;
+    size[4] = (size_t)input->neurons, size[5] = input->target.directions * d;
+    for (i = 0; i < arrays && status == TWS_OK; i++)
+        status = twsi_check_data(context, name[i], array[i], size[i]);
     return status;
 }
 
@@ -11216,16 +11257,9 @@ TWS_API tws_status tws_surrogate(tws_context *context, const tws_theory_input *i
         twsi_pool_close(&pool);
         return status;
     }
-    if (!twsi_load_doubles(y1, theory->samples.label1, n) ||
-        !twsi_load_doubles(y2, theory->samples.label2, n) ||
-        !twsi_load_doubles(readout, atoms.A, N) || !twsi_reals_finite(directions, p * d) ||
-        !twsi_reals_finite(X1, n * d) || !twsi_reals_finite(X2, n * d)) {
-        status = twsi_fail(context, TWS_NOT_FINITE,
-                           "X1, y1, X2, y2, readout or directions contains NaN, infinity or a "
-                           "number above 1e30");
-        twsi_pool_close(&pool);
-        return status;
-    }
+    twsi_load_doubles(y1, theory->samples.label1, n);
+    twsi_load_doubles(y2, theory->samples.label2, n);
+    twsi_load_doubles(readout, atoms.A, N);
     for (i = 0; i < N; i++) {
         atoms.A[i] *= sqrt((double)N);
         atoms.w[i] = 1 / (double)N;
@@ -11789,7 +11823,8 @@ TWSI_FN tws_status twsi_check_ridge(tws_context *context, size_t samples, size_t
     for (i = 0; i < count; i++)
         if (!(lambdas[i] >= 0.0 && lambdas[i] <= DBL_MAX / (double)samples))
             return twsi_fail(context, TWS_BAD_ARGUMENT,
-                             "lambda is %.9g, it must be finite and at least 0", lambdas[i]);
+                             "lambda is %.9g, it must be from 0 to %.3g, the largest number over "
+                             "the samples", lambdas[i], DBL_MAX / (double)samples);
     return TWS_OK;
 }
 
@@ -12415,6 +12450,7 @@ TWSI_FN tws_status twsi_kernel_fill(twsi_limit_kernel *job, twsi_pool *pool,
     const size_t stride = TWSI_KERNEL_TERMS + 1, d = job->inputs;
     const size_t rows = twsi_min(TWSI_KERNEL_ROWS, job->count1);
     double node[TWSI_KERNEL_SCALES], low = HUGE_VAL, high = 0.0, *table;
+    const char *name;
     twsi_gemm_buffers buffers;
     size_t i;
     table = (double *)twsi_take(pool, TWSI_KERNEL_SCALES, stride * sizeof(double));
@@ -12428,10 +12464,11 @@ TWSI_FN tws_status twsi_kernel_fill(twsi_limit_kernel *job, twsi_pool *pool,
     if (pool->status != TWS_OK)
         return twsi_fail(job->team->context, pool->status, "no memory for the terms of the kernel");
     twsi_kernel_norms(first, job->count1, d, job->norm1, &low, &high);
+    name = high <= DBL_MAX ? "second" : "first";
     if (!job->same) twsi_kernel_norms(second, job->count2, d, job->norm2, &low, &high);
     if (!(high <= DBL_MAX))
         return twsi_fail(job->team->context, TWS_NOT_FINITE,
-                         "an input is so long that its squares overflow");
+                         "%s holds an input so long that its squares overflow", name);
     low /= sqrt((double)d);
     high = fmax(high / sqrt((double)d), low + 1e-3);
     for (i = 0; i < TWSI_KERNEL_SCALES; i++) {

@@ -193,51 +193,53 @@ static tws_status call_sweep(void) {
 
 enum { ALLOCATES = 1, KEEPS = 2, IEEE = 4, SINGULAR = 8, MAY_ALLOCATE = 16 };
 /* ALLOCATES: at least once; MAY_ALLOCATE: not at this size on every kernel. KEEPS: an error leaves
-   the outputs as they were. IEEE: hostile numbers are no error but follow the arithmetic. SINGULAR: extreme numbers may make a system that is
-   refused as not positive definite, or a theory refused as overflowing. */
+   the outputs as they were. IEEE: hostile numbers are no error but follow the arithmetic. SINGULAR:
+   extreme numbers may make a system that is refused as not positive definite, or a theory refused as
+   overflowing. */
 
 typedef struct call {
     const char *name;
     tws_status (*make)(void);
     int flags;
     const char *reads; /* letters of the inputs below */
+    const char *names; /* their names, one for each letter, with | between; the sentence begins with it */
 } call;
 
 static const call calls[] = {
-    {"tws_gemm", call_gemm, MAY_ALLOCATE | KEEPS | IEEE, "XW"},
-    {"tws_random_normals", call_normals, 0, ""},
-    {"tws_random_matrix", call_matrix, 0, ""},
-    {"tws_activate", call_activate, IEEE, "X"},
-    {"tws_svd", call_svd, ALLOCATES, "W"},
-    {"tws_svd_operator", call_svd_operator, ALLOCATES, "F"},
-    {"tws_svd_pencil", call_pencil, ALLOCATES, "Wxf"},
-    {"tws_singular_values", call_singular_values, ALLOCATES, "W"},
-    {"tws_make_weights", call_weights, 0, ""},
-    {"tws_make_readout", call_readout, 0, ""},
-    {"tws_make_directions", call_directions, 0, ""},
-    {"tws_make_batch", call_batch, 0, "B"},
-    {"tws_make_samples", call_samples, 0, "B"},
-    {"tws_forward", call_forward, ALLOCATES, "WaX"},
-    {"tws_loss", call_loss, ALLOCATES, "WaXy"},
-    {"tws_gradient", call_gradient, ALLOCATES, "WaXy"},
-    {"tws_step", call_step, ALLOCATES, "WaXy"},
-    {"tws_measure", call_measure, ALLOCATES, "WaB"},
-    {"tws_hermite_coefficients", call_hermite, 0, ""},
-    {"tws_limit_theory", call_limit, ALLOCATES | KEEPS, ""},
-    {"tws_predict", call_predict, ALLOCATES | KEEPS, ""},
-    {"tws_predict_bulk", call_bulk, ALLOCATES | KEEPS, "l"},
-    {"tws_predict_counts", call_counts, ALLOCATES, "e"},
-    {"tws_surrogate", call_surrogate, ALLOCATES | SINGULAR, "XyVvaB"},
-    {"tws_features", call_features, ALLOCATES, "WX"},
-    {"tws_ridge", call_ridge, ALLOCATES | SINGULAR, "Fym"},
-    {"tws_ridge_path", call_ridge_path, ALLOCATES | SINGULAR, "Fyl"},
-    {"tws_kernel_path", call_kernel_path, ALLOCATES | SINGULAR, "Kyl"},
-    {"tws_ridge_operator", call_ridge_operator, ALLOCATES | SINGULAR, "Lm"},
-    {"tws_readout_outputs", call_outputs, IEEE, "Fc"},
-    {"tws_limit_kernel", call_limit_kernel, ALLOCATES, "XV"},
-    {"tws_run", call_run, ALLOCATES, ""},
-    {"tws_run_visit", call_visit, ALLOCATES, ""},
-    {"tws_sweep", call_sweep, ALLOCATES, ""},
+    {"tws_gemm", call_gemm, MAY_ALLOCATE | KEEPS | IEEE, "XW", NULL},
+    {"tws_random_normals", call_normals, 0, "", NULL},
+    {"tws_random_matrix", call_matrix, 0, "", NULL},
+    {"tws_activate", call_activate, IEEE, "X", NULL},
+    {"tws_svd", call_svd, ALLOCATES, "W", "matrix"},
+    {"tws_svd_operator", call_svd_operator, ALLOCATES, "F", "the output of apply"},
+    {"tws_svd_pencil", call_pencil, ALLOCATES, "Wxf", "a|b|factors"},
+    {"tws_singular_values", call_singular_values, ALLOCATES, "W", "matrix"},
+    {"tws_make_weights", call_weights, 0, "", NULL},
+    {"tws_make_readout", call_readout, 0, "", NULL},
+    {"tws_make_directions", call_directions, 0, "", NULL},
+    {"tws_make_batch", call_batch, 0, "B", "directions"},
+    {"tws_make_samples", call_samples, 0, "B", "directions"},
+    {"tws_forward", call_forward, ALLOCATES, "WaX", "network.weights|network.readout|batch.inputs"},
+    {"tws_loss", call_loss, ALLOCATES, "WaXy", "network.weights|network.readout|batch.inputs|batch.labels"},
+    {"tws_gradient", call_gradient, ALLOCATES, "WaXy", "network.weights|network.readout|batch.inputs|batch.labels"},
+    {"tws_step", call_step, ALLOCATES, "WaXy", "network.weights|network.readout|batch.inputs|batch.labels"},
+    {"tws_measure", call_measure, ALLOCATES, "WaB", "weights|readout|directions"},
+    {"tws_hermite_coefficients", call_hermite, 0, "", NULL},
+    {"tws_limit_theory", call_limit, ALLOCATES | KEEPS, "", NULL},
+    {"tws_predict", call_predict, ALLOCATES | KEEPS, "", NULL},
+    {"tws_predict_bulk", call_bulk, ALLOCATES | KEEPS, "l", "values"},
+    {"tws_predict_counts", call_counts, ALLOCATES, "e", "alpha2"},
+    {"tws_surrogate", call_surrogate, ALLOCATES | SINGULAR, "XyVvaB", "X1|y1|X2|y2|readout|directions"},
+    {"tws_features", call_features, ALLOCATES, "WX", "network.weights|batch.inputs"},
+    {"tws_ridge", call_ridge, ALLOCATES | SINGULAR, "Fym", "features|labels|lambda"},
+    {"tws_ridge_path", call_ridge_path, ALLOCATES | SINGULAR, "Fyl", "features|labels|lambda"},
+    {"tws_kernel_path", call_kernel_path, ALLOCATES | SINGULAR, "Kyl", "kernel|labels|lambda"},
+    {"tws_ridge_operator", call_ridge_operator, ALLOCATES | SINGULAR, "Lm", "labels|lambda"},
+    {"tws_readout_outputs", call_outputs, IEEE, "Fc", NULL},
+    {"tws_limit_kernel", call_limit_kernel, ALLOCATES, "XV", "first|second"},
+    {"tws_run", call_run, ALLOCATES, "", NULL},
+    {"tws_run_visit", call_visit, ALLOCATES, "", NULL},
+    {"tws_sweep", call_sweep, ALLOCATES, "", NULL},
 };
 
 /* An array of the inputs: of reals, or of doubles. */
@@ -366,6 +368,14 @@ static void put(const array *at, size_t index, double value) {
     else at->doubles[index] = value;
 }
 
+/* Whether the sentence begins with name number k of those between the bars. */
+static int names_it(const char *names, size_t k) {
+    size_t length;
+    for (; k > 0; k--) names = strchr(names, '|') + 1;
+    length = strcspn(names, "|");
+    return strncmp(context.message, names, length) == 0 && strchr(" [", context.message[length]) != NULL;
+}
+
 static void numbers(const call *c) {
     static const double wild[] = {1e38, -3e38, 1e308, 5e-324, 1e-45, 1e19, -1e-38, 0};
     const double bad[3] = {(double)NAN, (double)INFINITY, -(double)INFINITY};
@@ -373,15 +383,16 @@ static void numbers(const call *c) {
     failing memory;
     for (letter = c->reads; *letter != '\0'; letter++) {
         const array *at = arrays;
-        size_t place, k;
+        size_t place, k, i;
         while (at->letter != *letter) at++;
-        for (place = 0; place < 3; place++)
+        for (place = 0; place < 4; place++) /* the first, the middle, the last, all of them */
             for (k = 0; k < 3 + sizeof wild / sizeof *wild; k++) {
                 const double value = k < 3 ? bad[k] : wild[k - 3];
                 const int stored_finite = at->reals != NULL ? is_finite((double)(tws_real)value) : is_finite(value);
                 inputs now;
                 tws_status status;
-                put(at, place == 0 ? 0 : place == 1 ? at->count / 2 : at->count - 1, value);
+                if (place < 3) put(at, place == 0 ? 0 : place == 1 ? at->count / 2 : at->count - 1, value);
+                for (i = 0; place == 3 && i < at->count; i++) put(at, i, value);
                 memcpy(&now, &in, sizeof in);
                 start(&memory);
                 status = c->make();
@@ -396,6 +407,7 @@ static void numbers(const call *c) {
                         fprintf(stderr, "  %g in %c[%d]\n", value, *letter, (int)place);
                         say("not finite", c->name, status);
                     }
+                    if (!silent && !CHECK(names_it(c->names, (size_t)(letter - c->reads)))) say("no name", c->name, status);
                 } else if (!CHECK(status == TWS_OK || status == TWS_NOT_FINITE || status == TWS_NOT_CONVERGED ||
                                   (status == TWS_BAD_ARGUMENT && (c->flags & SINGULAR || strchr("lmfe", *letter) != NULL)))) {
                     fprintf(stderr, "  %g in %c[%d]\n", value, *letter, (int)place);
@@ -410,6 +422,33 @@ static void numbers(const call *c) {
                 memcpy(&in, &original, sizeof in);
             }
     }
+}
+
+/* Entries are finite, what is asked for is not: s_1 of the first matrix, some a + factor b, |a|. */
+static void overflows(void) {
+    const tws_real most = sizeof(tws_real) == sizeof(float) ? (tws_real)3e38 : (tws_real)1.7e308;
+    const int can = sizeof(tws_real) == sizeof(double);
+    failing memory;
+    size_t i;
+    start(&memory);
+    for (i = 0; i < N * D; i++) in.W[i] = in.X[i] = most;
+    CHECK(call_svd() == (can ? TWS_NOT_FINITE : TWS_OK));
+    CHECK(!can || strncmp(context.message, "matrix has a singular value above", 33) == 0);
+    context.message[0] = '\0';
+    CHECK(call_singular_values() == (can ? TWS_NOT_FINITE : TWS_OK));
+    CHECK(!can || strncmp(context.message, "matrix has a singular value above", 33) == 0);
+    CHECK(call_pencil() == TWS_NOT_FINITE && strncmp(context.message, "a + factors[j] b", 16) == 0);
+    CHECK(call_limit_kernel() == (can ? TWS_NOT_FINITE : TWS_OK));
+    CHECK(!can || strncmp(context.message, "first holds", 11) == 0);
+    memcpy(&in, &original, sizeof in);
+    for (i = 0; i < S * D; i++) in.X2[i] = most;
+    CHECK(call_limit_kernel() == (can ? TWS_NOT_FINITE : TWS_OK));
+    CHECK(!can || strncmp(context.message, "second holds", 12) == 0);
+    for (i = 0; i < N; i++) in.a[i] = most;
+    CHECK(call_measure() == (can ? TWS_NOT_FINITE : TWS_OK));
+    CHECK(!can || strncmp(context.message, "readout is so long", 18) == 0);
+    CHECK(can || out.spectrum.readout_alignments[0] <= 1);
+    memcpy(&in, &original, sizeof in);
 }
 
 /* ---- sizes ---- */
@@ -884,6 +923,7 @@ int main(int count, char **arguments) {
         if (check_failed > before) fprintf(stderr, "%s: %ld failed\n", calls[k].name, check_failed - before);
     }
     if (count == 1) {
+        overflows();
         sizes();
         bad_contexts();
         arguments_one_by_one();
