@@ -949,6 +949,13 @@ TWS_API tws_status tws_hermite_coefficients(tws_context *context, const tws_acti
 TWS_API tws_status tws_limit_theory(tws_context *context, const tws_theory_input *input,
                                     tws_limit *limit);
 
+/*
+ * As tws_limit_theory, for both batch modes at the price of one and with the same bits, whatever
+ * input.batches says. fresh, reuse: written on success only; either may be NULL.
+ */
+TWS_API tws_status tws_limit_theory_both(tws_context *context, const tws_theory_input *input,
+                                         tws_limit *fresh, tws_limit *reuse);
+
 /* limit.orders alone, in no time: 1 + floor(alpha2 / (1/2 - alpha1)), or with the plain output
    scale floor((alpha1 + alpha2) / (1/2 - alpha1)); at least 1. The exponents must be in range. */
 TWS_API size_t tws_limit_orders(const tws_theory_input *input);
@@ -10722,8 +10729,8 @@ TWSI_FN void twsi_power_lengths(double *lengths) {
     for (k = 0; k < TWS_MAX_ORDERS; k++) lengths[k] = twsi_beyond(gram, TWS_MAX_ORDERS, k, 0);
 }
 
-/* Constants (may be NULL) and the directions each order sees, a bit each, in one batch mode. ReLU
-   on a reused batch leaves the constant of the spike along a |a| in the last place. */
+/* Constants and the directions each order sees, a bit each, in one batch mode. ReLU on a reused
+   batch leaves the constant of the spike along a |a| in the last place. */
 TWSI_FN void twsi_leading_orders(twsi_leading *leading, twsi_team *team,
                                  const tws_theory_input *input, int reuse, double *constants,
                                  int *sees) {
@@ -10761,9 +10768,8 @@ TWSI_FN void twsi_leading_orders(twsi_leading *leading, twsi_team *team,
                 const double b = fabs(leading->target[k * TWS_MAX_DIRECTIONS + l]);
                 if (b * b * (double)samples->p > seen || b > tolerance * whole) sees[k] |= 1 << l;
             }
-        if (constants != NULL)
-            constants[k] = beyond * lengths[k] *
-                           (k == 0 ? 1 : scale * pow(input->scale1, bend && k > 1 ? 1 : (double)k));
+        constants[k] = beyond * lengths[k] *
+                       (k == 0 ? 1 : scale * pow(input->scale1, bend && k > 1 ? 1 : (double)k));
     }
     if (bend) sees[1] |= sees[TWSI_BEND];
 }
@@ -10822,12 +10828,13 @@ TWS_API size_t tws_limit_orders(const tws_theory_input *input) {
     return (size_t)fmin(fmax(orders, 1), 1e9);
 }
 
-TWSI_FN void twsi_limit_fill(tws_limit *limit, const tws_theory_input *input,
+/* The orders of one batch mode, whose constants these are. */
+TWSI_FN void twsi_limit_fill(tws_limit *limit, const tws_theory_input *input, tws_batches batches,
                              double *constants, const int *fresh, const int *reuse) {
     double gap = 0.5 - input->alpha1, ratio = input->neurons / input->inputs;
     int plain = twsi_plain_output(input);
     size_t k;
-    if (input->activation.kind == TWS_RELU && input->batches == TWS_REUSE) {
+    if (input->activation.kind == TWS_RELU && batches == TWS_REUSE) {
         /* the spike along a |a| grows like order 1 and is no order of the list */
         double exponent = (plain ? input->alpha1 + input->alpha2 : input->alpha2) - gap;
         double constant = constants[TWSI_BEND];
@@ -10861,20 +10868,42 @@ TWSI_FN void twsi_limit_fill(tws_limit *limit, const tws_theory_input *input,
     }
 }
 
-TWS_API tws_status tws_limit_theory(tws_context *context, const tws_theory_input *input,
-                                    tws_limit *limit) {
+/* What both batch modes share. */
+TWSI_FN void twsi_limit_moments(tws_limit *limit, const tws_theory_input *input,
+                                const twsi_samples *samples) {
+    double mean, square, product;
+    size_t k;
+    twsi_hermite_sums(&input->activation, limit->hermite, TWS_HERMITE_LISTED, &mean, &square,
+                      &product);
+    limit->target_mean = samples->mean;
+    limit->target_square = samples->square;
+    limit->target_kurtosis =
+        samples->square > 0 ? samples->fourth / (samples->square * samples->square) : 0;
+    for (k = 0; k < samples->p; k++) limit->target_first[k] = samples->first[k];
+    limit->information_exponent = twsi_information_exponent(samples);
+}
+
+TWSI_FN int twsi_limit_finite(const tws_limit *limit) {
+    double sum = limit->target_square + limit->target_kurtosis;
+    size_t k;
+    for (k = 0; k < TWS_HERMITE_LISTED; k++) sum += fabs(limit->hermite[k]);
+    for (k = 0; k < limit->listed; k++) sum += fabs(limit->order[k].leading_strength);
+    return sum < 1e200;
+}
+
+TWS_API tws_status tws_limit_theory_both(tws_context *context, const tws_theory_input *input,
+                                         tws_limit *fresh, tws_limit *reuse) {
     tws_status status = twsi_theory_check(context, input);
     twsi_pool pool;
     twsi_team team;
     twsi_student *student;
     twsi_leading *leading;
     twsi_samples samples;
-    tws_limit out;
-    double constants[TWS_MAX_ORDERS] = {0}, *work;
-    int fresh[TWS_MAX_ORDERS] = {0}, reuse[TWS_MAX_ORDERS] = {0};
+    tws_limit out[2]; /* by batch mode */
+    double constants[2][TWS_MAX_ORDERS] = {{0}, {0}}, *work;
+    int sees[2][TWS_MAX_ORDERS] = {{0}, {0}}, mode;
     if (status != TWS_OK) return status;
-    if (limit == NULL) return twsi_fail(context, TWS_BAD_ARGUMENT, "limit is NULL");
-    memset(&out, 0, sizeof out);
+    memset(out, 0, sizeof out);
     memset(&samples, 0, sizeof samples);
     twsi_pool_open(&pool, context);
     student = (twsi_student *)twsi_take(&pool, 1, sizeof *student);
@@ -10896,8 +10925,6 @@ TWS_API tws_status tws_limit_theory(tws_context *context, const tws_theory_input
         status = twsi_fail(context, TWS_BAD_ARGUMENT, "target (%s) is not finite at some input",
                            tws_target_name(input->target.kind));
     if (status == TWS_OK) {
-        size_t k;
-        double sum = 0, mean, square, product;
         if (samples.p == 1 && input->noise == 0)
             twsi_student_open(student, &input->activation, 1, TWSI_Z_NODES, 10);
         else twsi_student_open(student, &input->activation, 1, samples.p == 1 ? 31 : 25, 6);
@@ -10907,22 +10934,15 @@ TWS_API tws_status tws_limit_theory(tws_context *context, const tws_theory_input
         leading->own_slope = student->variance + student->c1 * student->c1;
         leading->plain = twsi_plain_output(input);
         twsi_leading_points(leading, work);
-        twsi_leading_orders(leading, &team, input, 0,
-                            input->batches == TWS_FRESH ? constants : NULL, fresh);
-        twsi_leading_orders(leading, &team, input, 1,
-                            input->batches == TWS_REUSE ? constants : NULL, reuse);
-        twsi_limit_fill(&out, input, constants, fresh, reuse);
-        twsi_hermite_sums(&input->activation, out.hermite, TWS_HERMITE_LISTED, &mean, &square,
-                          &product);
-        out.target_mean = samples.mean;
-        out.target_square = samples.square;
-        out.target_kurtosis =
-            samples.square > 0 ? samples.fourth / (samples.square * samples.square) : 0;
-        for (k = 0; k < samples.p; k++) out.target_first[k] = samples.first[k];
-        out.information_exponent = twsi_information_exponent(&samples);
-        for (k = 0; k < TWS_HERMITE_LISTED; k++) sum += fabs(out.hermite[k]);
-        for (k = 0; k < out.listed; k++) sum += fabs(out.order[k].leading_strength);
-        if (!(sum + out.target_square + out.target_kurtosis < 1e200))
+        for (mode = 0; mode < 2; mode++)
+            twsi_leading_orders(leading, &team, input, mode, constants[mode], sees[mode]);
+        twsi_limit_moments(&out[0], input, &samples);
+        out[1] = out[0];
+        for (mode = 0; mode < 2; mode++)
+            twsi_limit_fill(&out[mode], input, mode ? TWS_REUSE : TWS_FRESH, constants[mode],
+                            sees[0], sees[1]);
+        if ((fresh != NULL && !twsi_limit_finite(&out[0])) ||
+            (reuse != NULL && !twsi_limit_finite(&out[1])))
             status = twsi_fail(context, TWS_BAD_ARGUMENT,
                                "activation (%s) or target (%s) is too large for its moments to be "
                                "finite",
@@ -10931,8 +10951,18 @@ TWS_API tws_status tws_limit_theory(tws_context *context, const tws_theory_input
     }
     twsi_team_close(&team);
     twsi_pool_close(&pool);
-    if (status == TWS_OK) *limit = out;
+    if (status == TWS_OK && fresh != NULL) *fresh = out[0];
+    if (status == TWS_OK && reuse != NULL) *reuse = out[1];
     return status;
+}
+
+TWS_API tws_status tws_limit_theory(tws_context *context, const tws_theory_input *input,
+                                    tws_limit *limit) {
+    if (input != NULL && limit == NULL)
+        return twsi_fail(context, TWS_BAD_ARGUMENT, "limit is NULL");
+    return tws_limit_theory_both(context, input,
+                                 input != NULL && input->batches == TWS_FRESH ? limit : NULL,
+                                 input != NULL && input->batches == TWS_REUSE ? limit : NULL);
 }
 
 /* ---- the surrogate: averages over the data of one run ---- */

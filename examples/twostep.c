@@ -575,14 +575,14 @@ static void add_warnings(tws_warnings *all, const tws_warnings *some, const tws_
     }
 }
 
+/* first: the prediction of W1, which is the same under either mode; NULL where it is known. */
 static tws_status predict_mode(settings *s, outcome *o, tws_theory_input *input, tws_batches batches,
-                               tws_warnings *warnings) {
+                               const tws_limit *limit, tws_prediction *first, tws_warnings *warnings) {
     tws_prediction *step2 = batches == TWS_FRESH ? &o->fresh : &o->reuse;
     tws_status status;
     input->batches = batches;
-    status = tws_limit_theory(&s->context, input, &o->limit);
-    if (status == TWS_OK) status = tws_predict(&s->context, input, &o->step1, step2);
-    if (status == TWS_OK) status = tws_theory_warnings(&s->context, input, &o->limit, step2, warnings);
+    status = tws_predict(&s->context, input, first, step2);
+    if (status == TWS_OK) status = tws_theory_warnings(&s->context, input, limit, step2, warnings);
     return status;
 }
 
@@ -590,14 +590,17 @@ static tws_status predict_mode(settings *s, outcome *o, tws_theory_input *input,
 static tws_status predict(settings *s, outcome *o) {
     static tws_warnings fresh, reuse;
     tws_theory_input input = tws_theory_from_config(&s->config);
-    const int both = s->command == COMMAND_COMPARE;
-    tws_status status = TWS_OK;
+    const int both = s->command == COMMAND_COMPARE, reused = both || s->config.batches == TWS_REUSE;
+    tws_limit of_fresh;
+    tws_status status;
     input.neurons = s->neurons;
     input.inputs = s->inputs;
     input.samples = s->samples;
-    if (both || s->config.batches == TWS_FRESH) status = predict_mode(s, o, &input, TWS_FRESH, &fresh);
-    if (status == TWS_OK && (both || s->config.batches == TWS_REUSE))
-        status = predict_mode(s, o, &input, TWS_REUSE, &reuse);
+    status = tws_limit_theory_both(&s->context, &input, both || !reused ? &of_fresh : NULL, reused ? &o->limit : NULL);
+    if (status == TWS_OK && !reused) o->limit = of_fresh;
+    if (status == TWS_OK && (both || !reused))
+        status = predict_mode(s, o, &input, TWS_FRESH, &of_fresh, both ? NULL : &o->step1, &fresh);
+    if (status == TWS_OK && reused) status = predict_mode(s, o, &input, TWS_REUSE, &o->limit, &o->step1, &reuse);
     add_warnings(&o->warnings, &fresh, both ? &reuse : NULL, "fresh batch: ");
     add_warnings(&o->warnings, &reuse, both ? &fresh : NULL, "reused batch: ");
     o->predicted = status == TWS_OK;

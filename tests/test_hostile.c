@@ -23,7 +23,7 @@ typedef struct outputs {
     tws_real C[S * S], W[N * D];
     double x[4096];
     tws_result result;
-    tws_limit limit;
+    tws_limit limit, limits[2];
     tws_prediction one, two;
     tws_spectrum spectrum;
     tws_svd_result counts[2];
@@ -125,6 +125,7 @@ static tws_status call_step(void) {
 static tws_status call_measure(void) { return tws_measure(&context, in.W, N, D, in.a, in.B, P, TOP, 1, &out.spectrum); }
 static tws_status call_hermite(void) { return tws_hermite_coefficients(&context, &config.activation, out.x, 12); }
 static tws_status call_limit(void) { return tws_limit_theory(&context, &theory, &out.limit); }
+static tws_status call_both(void) { return tws_limit_theory_both(&context, &theory, &out.limits[0], &out.limits[1]); }
 static tws_status call_predict(void) { return tws_predict(&context, &theory, &out.one, &out.two); }
 static tws_status call_bulk(void) { return tws_predict_bulk(&context, &theory, in.lambdas, LAMBDAS, out.x, out.x + 10); }
 static tws_status call_counts(void) {
@@ -226,6 +227,7 @@ static const call calls[] = {
     {"tws_measure", call_measure, ALLOCATES, "WaB", "weights|readout|directions"},
     {"tws_hermite_coefficients", call_hermite, 0, "", NULL},
     {"tws_limit_theory", call_limit, ALLOCATES | KEEPS, "", NULL},
+    {"tws_limit_theory_both", call_both, ALLOCATES | KEEPS, "", NULL},
     {"tws_predict", call_predict, ALLOCATES | KEEPS, "", NULL},
     {"tws_predict_bulk", call_bulk, ALLOCATES | KEEPS, "l", "values"},
     {"tws_predict_counts", call_counts, ALLOCATES, "e", "alpha2"},
@@ -631,6 +633,7 @@ static void arguments_one_by_one(void) {
     REFUSED(tws_limit_kernel(&context, &config.activation, D, in.X, S, NULL, 0, NULL), "kernel");
     REFUSED(tws_limit_theory(&context, NULL, &out.limit), "input");
     REFUSED(tws_limit_theory(&context, &theory, NULL), "limit");
+    REFUSED(tws_limit_theory_both(&context, NULL, &out.limit, NULL), "input");
     REFUSED(tws_predict(&context, NULL, &out.one, &out.two), "input");
     REFUSED(tws_predict_bulk(&context, &theory, NULL, 1, out.x, out.x), "values");
     REFUSED(tws_predict_counts(&context, &theory, NULL, 1, out.x, &iterations), "alpha2");

@@ -877,6 +877,37 @@ static void test_surrogate_case(const char *activation, const char *target, tws_
     free(u), free(v);
 }
 
+/* Both batch modes at once have the bits of each alone, whatever mode the input names. */
+static void test_both(void) {
+    static const char *const activation[] = {"shifted-tanh", "relu", "softplus"};
+    static const char *const target[] = {"step4", "he3", "staircase"};
+    size_t i;
+    int named, mode;
+    for (i = 0; i < 3; i++) {
+        tws_theory_input input = make(activation[i], target[i], 1e4, 1e4, 3e4, 0.4, 0.45, 1, 2, TWS_FRESH);
+        tws_limit alone[2], both[2], one;
+        memset(alone, 0, sizeof alone);
+        memset(&one, 0, sizeof one);
+        CHECK(tws_limit_theory(NULL, &input, &alone[0]) == TWS_OK);
+        input.batches = TWS_REUSE;
+        CHECK(tws_limit_theory(NULL, &input, &alone[1]) == TWS_OK);
+        CHECK(alone[0].order[1].leading_strength != alone[1].order[1].leading_strength);
+        for (named = 0; named < 2; named++) {
+            input.batches = named ? TWS_REUSE : TWS_FRESH;
+            memset(both, 0, sizeof both);
+            CHECK(tws_limit_theory_both(NULL, &input, &both[0], &both[1]) == TWS_OK);
+            CHECK(memcmp(both, alone, sizeof both) == 0);
+            for (mode = 0; mode < 2; mode++) {
+                CHECK(tws_limit_theory_both(NULL, &input, mode ? NULL : &one, mode ? &one : NULL) == TWS_OK);
+                CHECK(memcmp(&one, &alone[mode], sizeof one) == 0);
+            }
+        }
+        CHECK(tws_limit_theory_both(NULL, &input, NULL, NULL) == TWS_OK);
+        input.batches = (tws_batches)2;
+        CHECK(tws_limit_theory_both(NULL, &input, &both[0], &both[1]) == TWS_BAD_ARGUMENT);
+    }
+}
+
 /* ---- warnings ---- */
 
 static int warned(const tws_theory_input *input, const char *what) {
@@ -1052,6 +1083,7 @@ int main(int argc, char **argv) {
     test_counts();
     test_sees();
     test_equivalents();
+    test_both();
     test_nonsense();
     test_wild();
     test_threads();

@@ -89,10 +89,11 @@ async function programFor(build) {
   return programs[name];
 }
 
+/* Idle workers stay for the next run. */
 function stopWorkers() {
   const stopped = workers.map(w => w.job).concat(queue);
-  workers.forEach(w => w.worker.terminate());
-  workers = [];
+  workers.forEach(w => { if (w.job) w.worker.terminate(); });
+  workers = workers.filter(w => !w.job);
   queue = [];
   for (const job of stopped) if (job) job.reject(new Error('cancelled'));
 }
@@ -122,15 +123,18 @@ function startWorker() {
 
 function nextJobs() {
   while (queue.length) {
-    const free = workers.find(w => !w.job) || (workers.length < MOST_WORKERS ? startWorker() : null);
+    const most = MOST_WORKERS + (queue[0].urgent ? 1 : 0);
+    const free = workers.find(w => !w.job) || (workers.length < most ? startWorker() : null);
     if (!free) return;
     free.job = queue.shift();
     free.worker.postMessage({ id: free.job.id, module: free.job.module, words: free.job.words });
   }
 }
 
-function runJob(module, words, onLine) {
-  const done = new Promise((resolve, reject) => queue.push({ id: ++jobs, module, words, resolve, reject, onLine: onLine || (() => {}) }));
+/* urgent: a moment's work that others wait for; it waits for no free worker. */
+function runJob(module, words, onLine, urgent) {
+  const done = new Promise((resolve, reject) => queue[urgent ? 'unshift' : 'push'](
+    { id: ++jobs, module, words, resolve, reject, urgent, onLine: onLine || (() => {}) }));
   done.catch(() => {}); /* who waits for it hears of it all the same */
   nextJobs();
   return done;
@@ -446,8 +450,8 @@ function refused(result) {
   return new Error(result.error.replace(/^twostep: /, '').trim() || 'the program stopped with status ' + result.status);
 }
 
-async function ask(module, words) {
-  const result = await runJob(module, words);
+async function ask(module, words, urgent) {
+  const result = await runJob(module, words, null, urgent);
   if (result.status !== 0) throw refused(result);
   return { text: result.output, data: JSON.parse(result.output), seconds: result.seconds };
 }
@@ -467,21 +471,23 @@ function take(details, one) {
   redraw();
 }
 
-/* The predicted densities up to the predicted edges; W1 has one for both batch modes. */
-function computeLaws(module, options, details) {
-  const found = shown.cases.filter(c => c.predicted), edgeOf = c => String(c ? c.predicted.edge : 0), started = [];
-  const words = options.filter(o => !o.startsWith('--seed'));
-  let one = found.find(c => c.name === 'one-step');
-  for (const two of found.filter(c => c.name.startsWith('two-steps-'))) {
-    started.push(runJob(module, ['law', edgeOf(one), edgeOf(two), '--batches=' + two.name.slice(10)].concat(words), text => take(details, JSON.parse(text))));
-    one = null;
+/* The predicted densities up to the predicted edges, by case; W1 has one for both batch modes. */
+function computeLaws(module, options, edges, details) {
+  const words = options.filter(o => !o.startsWith('--seed')), started = [];
+  let one = edges['one-step'];
+  for (const two of Object.keys(edges).filter(name => name.startsWith('two-steps-'))) {
+    started.push(runJob(module, ['law', String(one || 0), String(edges[two]), '--batches=' + two.slice(10)].concat(words), text => take(details, JSON.parse(text))));
+    one = 0;
   }
   const all = Promise.all(started);
   all.catch(() => {});
   return all;
 }
 
-/* Experiment and theory run side by side and meet in the report; the densities come when the edges are known. */
+const edgesOf = cases => Object.fromEntries(cases.filter(c => c.predicted && c.name !== 'initial').map(c => [c.name, c.predicted.edge]));
+
+/* Experiment and theory run side by side and meet in the report. Beside the experiment, which takes longer, there is time
+   for the densities, as soon as the edges are known, and for what needs no step. */
 async function compute() {
   const mine = ++turn, state = readFields(), options = optionsOf(state), cost = costOf(state), start = performance.now();
   const details = { values: {}, laws: {} }, both = state.batches === 'both';
@@ -500,19 +506,25 @@ async function compute() {
       if (mine !== turn) return;
       speed.theory = got.reduce((sum, g) => sum + g.seconds, 0) / got.length;
       show(state, got.map(g => g.data), got.map(g => g.text), details);
-      laws = computeLaws(module, options, details);
+      laws = computeLaws(module, options, edgesOf(shown.cases), details);
     }
     if (state.what !== 'theory') {
       follow('Simulating', start, cost);
       const words = both ? ['compare'].concat(options) : ['run', '--batches=' + state.batches].concat(options);
       const experiment = simulate(module, words, details, cost);
-      all = experiment.all;
-      const [measured, theory] = await Promise.all([experiment.result, ask(module, ['foresee'].concat(words))]);
-      const got = await ask(module, ['report', words[0], measured, theory.data.outcome].concat(words.slice(1)));
+      const foreseen = ask(module, ['foresee'].concat(words)).then(theory => {
+        if (mine === turn && !laws) laws = computeLaws(module, options, theory.data.edges, details);
+        return theory;
+      });
+      foreseen.catch(() => {}); /* heard of below */
+      const bare = cost.withBulk ? runJob(module, ['bare'].concat(words), text => take(details, JSON.parse(text))) : null;
+      all = Promise.all([experiment.all, bare]);
+      all.catch(() => {});
+      const [measured, theory] = await Promise.all([experiment.result, foreseen]);
+      const got = await ask(module, ['report', words[0], measured, theory.data.outcome].concat(words.slice(1)), true);
       if (mine !== turn) return;
       speed.steps = cost.stepWork / Math.max(0.02, got.data.seconds.total);
       show(state, [got.data], [got.text], details);
-      if (!laws) laws = computeLaws(module, options, details);
       follow('Counting all singular values', start, cost);
     }
     await Promise.all([laws, all]);

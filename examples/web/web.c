@@ -2,9 +2,10 @@
  * several workers can share the work. COMMAND is run or compare, options are those of it.
  *
  *     twostep simulate COMMAND yes|no [options]    the experiment: {"result": "HEX"}; with yes then
- *                                                  all singular values, a line for each matrix:
- *                                                  {"name": "initial", "values": [...]}
- *     twostep foresee COMMAND [options]            the theory: {"outcome": "HEX"}
+ *                                                  all singular values, a line for each matrix
+ *                                                  after a step: {"name": "one-step", "values": [...]}
+ *     twostep bare COMMAND [options]               the same line for W0, which needs no experiment
+ *     twostep foresee COMMAND [options]            the theory: {"outcome": "HEX", "edges": {"one-step": 2.0, ...}}
  *     twostep report COMMAND RESULT OUTCOME [options]    from both the JSON of COMMAND
  *     twostep law EDGE1 EDGE2 [options of theory]  the predicted density of the bulk of W1 and of
  *                                                  W2, from 0 to these edges, a line each:
@@ -34,7 +35,11 @@ static void print_hex(const char *name, const void *from, size_t size) {
     size_t i;
     printf("{\"%s\": \"", name);
     for (i = 0; i < size; i++) printf("%02x", bytes[i]);
-    printf("\"}\n");
+    printf("\"");
+}
+
+static void end_line(void) {
+    printf("}\n");
     fflush(stdout);
 }
 
@@ -62,6 +67,7 @@ typedef struct kept {
 static tws_status keep(void *user, tws_case which, const tws_real *weights, const tws_real *readout) {
     kept *k = (kept *)user;
     (void)readout;
+    if (which == TWS_INITIAL) return TWS_OK; /* run_bare has it */
     k->weights[which] = (tws_real *)malloc(k->size * sizeof(tws_real));
     if (k->weights[which] == NULL) return TWS_OUT_OF_MEMORY;
     memcpy(k->weights[which], weights, k->size * sizeof(tws_real));
@@ -69,16 +75,18 @@ static tws_status keep(void *user, tws_case which, const tws_real *weights, cons
 }
 
 /* One matrix: its line of the output. */
-static tws_status print_bulk(settings *s, const char *name, const tws_real *weights, double *values) {
+static tws_status print_bulk(settings *s, const char *name, const tws_real *weights) {
     const size_t rows = s->config.neurons, columns = s->config.inputs;
     const size_t count = rows < columns ? rows : columns;
-    const tws_status status = tws_singular_values(&s->context, weights, rows, columns, columns, values);
+    double *values = (double *)malloc(count * sizeof *values);
+    tws_status status = TWS_OUT_OF_MEMORY;
     size_t i;
+    if (values != NULL) status = tws_singular_values(&s->context, weights, rows, columns, columns, values);
     if (status != TWS_OK) return status;
     printf("{\"name\": \"%s\", \"values\": [", name);
     for (i = 0; i < count; i++) printf("%s%.6g", i ? "," : "", values[i]);
-    printf("]}\n");
-    fflush(stdout);
+    printf("]");
+    end_line();
     return TWS_OK;
 }
 
@@ -98,7 +106,6 @@ static int run_simulate(int count, char **arguments) {
     static kept k;
     const int result = open_part(&s, 2, count, arguments);
     const int bulk = result == 0 && strcmp(arguments[1], "yes") == 0;
-    double *values;
     tws_status status;
     int which;
     if (result != 0) return result;
@@ -107,23 +114,47 @@ static int run_simulate(int count, char **arguments) {
                            bulk ? keep : NULL, &k, &r);
     if (status != TWS_OK && status != TWS_NOT_CONVERGED) return explain(&s, status);
     print_hex("result", &r, sizeof r);
+    end_line();
     if (!bulk) return 0;
-    values = (double *)malloc((s.config.neurons < s.config.inputs ? s.config.neurons : s.config.inputs) * sizeof *values);
-    if (values == NULL) return explain(&s, TWS_OUT_OF_MEMORY);
     for (which = 0; which < (int)TWS_CASE_COUNT; which++) {
-        status = k.weights[which] != NULL ? print_bulk(&s, case_name[which], k.weights[which], values) : TWS_OK;
+        status = k.weights[which] != NULL ? print_bulk(&s, case_name[which], k.weights[which]) : TWS_OK;
         if (status != TWS_OK) return explain(&s, status);
     }
     return 0;
 }
 
+static int run_bare(int count, char **arguments) {
+    static settings s;
+    const int result = open_part(&s, 1, count, arguments);
+    const size_t size = s.config.neurons * s.config.inputs;
+    tws_real *weights;
+    tws_status status = TWS_OUT_OF_MEMORY;
+    if (result != 0) return result;
+    weights = (tws_real *)malloc(size * sizeof *weights);
+    if (weights != NULL)
+        status = tws_make_weights(&s.context, &s.config, 0, s.config.neurons, weights);
+    if (status == TWS_OK) status = print_bulk(&s, case_name[TWS_INITIAL], weights);
+    return status == TWS_OK ? 0 : explain(&s, status);
+}
+
 static int run_foresee(int count, char **arguments) {
     static settings s;
     static outcome o;
-    int result = open_part(&s, 1, count, arguments);
+    const char *between = "";
+    int result = open_part(&s, 1, count, arguments), which;
     if (result == 0) result = foresee(&s, &o);
-    if (result == 0) print_hex("outcome", &o, sizeof o);
-    return result;
+    if (result != 0) return result;
+    print_hex("outcome", &o, sizeof o);
+    printf(", \"edges\": {");
+    for (which = TWS_ONE_STEP; which < (int)TWS_CASE_COUNT; which++) {
+        const tws_prediction *p = prediction_of(&o, which);
+        if (p == NULL || p->step == 0) continue; /* of the batch mode that was not asked for */
+        printf("%s\"%s\": %.9g", between, case_name[which], p->edge);
+        between = ", ";
+    }
+    printf("}");
+    end_line();
+    return 0;
 }
 
 static int run_report(int count, char **arguments) {
@@ -193,7 +224,7 @@ int main(int count, char **arguments) {
     static const struct {
         const char *name;
         int (*run)(int count, char **arguments);
-    } parts[] = {{"simulate", run_simulate}, {"foresee", run_foresee}, {"report", run_report}, {"law", run_law}};
+    } parts[] = {{"simulate", run_simulate}, {"bare", run_bare}, {"foresee", run_foresee}, {"report", run_report}, {"law", run_law}};
     size_t i;
     for (i = 0; count > 1 && i < sizeof parts / sizeof parts[0]; i++)
         if (strcmp(arguments[1], parts[i].name) == 0) return parts[i].run(count - 2, arguments + 2);
