@@ -59,6 +59,13 @@ static tws_real *own_read(const char *option_name, const char *name, npy_array *
     return x;
 }
 
+static double own_dot(const tws_real *a, const tws_real *b, size_t count) {
+    double sum = 0.0;
+    size_t i;
+    for (i = 0; i < count; i++) sum += (double)a[i] * (double)b[i];
+    return sum;
+}
+
 /* The rows of the directions must be orthonormal. */
 static int own_directions(settings *s, own_data *d) {
     npy_array array;
@@ -76,7 +83,7 @@ static int own_directions(settings *s, own_data *d) {
                           "rows: %lu", s->directions_file, (unsigned long)array.columns, (unsigned long)inputs);
     for (i = 0; i < array.rows; i++)
         for (j = 0; j <= i; j++) {
-            const double product = twsi_dot(d->directions + i * inputs, d->directions + j * inputs, inputs);
+            const double product = own_dot(d->directions + i * inputs, d->directions + j * inputs, inputs);
             if (fabs(product - (i == j ? 1.0 : 0.0)) > 1e-3)
                 return own_refuse("--directions-file '%s': its rows %lu and %lu are not orthonormal",
                                   s->directions_file, (unsigned long)j, (unsigned long)i);
@@ -304,7 +311,7 @@ static tws_batch own_batch(const settings *s, const own_data *d, int second) {
 /* Step t = 1, 2 from weights[t - 1] to weights[t]; G is kept where it will be saved. */
 static tws_status own_step(settings *s, own_data *d, int t, double *seconds) {
     const tws_config *c = &s->config;
-    const double begin = twsi_seconds();
+    const double begin = seconds_now();
     const tws_batch batch = own_batch(s, d, t == 2);
     tws_network network;
     tws_status status = TWS_OK;
@@ -318,13 +325,13 @@ static tws_status own_step(settings *s, own_data *d, int t, double *seconds) {
     memcpy(d->weights[t], d->weights[t - 1], c->neurons * c->inputs * sizeof(tws_real));
     network.weights = d->weights[t];
     if (status == TWS_OK) status = tws_step(&s->context, &network, &batch, tws_step_size(c, t), d->weights[t], NULL);
-    *seconds = twsi_seconds() - begin;
+    *seconds = seconds_now() - begin;
     return status;
 }
 
 static tws_status own_measure(settings *s, const own_data *d, outcome *o) {
     const tws_config *c = &s->config;
-    const double begin = twsi_seconds();
+    const double begin = seconds_now();
     tws_result *r = &o->measured;
     tws_network network;
     tws_batch batch = own_batch(s, d, 0);
@@ -346,7 +353,7 @@ static tws_status own_measure(settings *s, const own_data *d, outcome *o) {
         status = tws_loss(&s->context, &network, &batch, &r->loss[which]);
         r->measured[which] = status == TWS_OK;
     }
-    r->seconds_spectrum = twsi_seconds() - begin;
+    r->seconds_spectrum = seconds_now() - begin;
     return status == TWS_OK ? worst : status;
 }
 
@@ -402,7 +409,7 @@ static int own_show(settings *s, const own_data *d, const outcome *o, show *pict
 
 /* `run` with files in or out: fills the outcome as compute() does. */
 static int own_compute(settings *s, outcome *o, show *pictures) {
-    const double begin = twsi_seconds();
+    const double begin = seconds_now();
     const int files = s->inputs_file != NULL || s->labels_file != NULL || s->directions_file != NULL;
     tws_result *r = &o->measured;
     own_data d;
@@ -411,7 +418,7 @@ static int own_compute(settings *s, outcome *o, show *pictures) {
     memset(&d, 0, sizeof d);
     if (files) result = own_read_all(s, &d);
     else status = own_make_all(s, &d);
-    r->seconds_data = twsi_seconds() - begin;
+    r->seconds_data = seconds_now() - begin;
     r->eta1 = tws_step_size(&s->config, 1);
     r->eta2 = tws_step_size(&s->config, 2);
     r->threads = tws_context_threads(&s->context);
@@ -436,6 +443,6 @@ static int own_compute(settings *s, outcome *o, show *pictures) {
     free(d.readout);
     for (k = 0; k < 3; k++) free(d.weights[k]);
     for (k = 0; k < 2; k++) free(d.gradients[k]);
-    r->seconds_total = twsi_seconds() - begin;
+    r->seconds_total = seconds_now() - begin;
     return result;
 }

@@ -388,7 +388,7 @@ static void risk_close_choice(risk_choice *c, size_t seeds) {
 static tws_status risk_compute(const risk_plan *p, risk_result *r) {
     const size_t places = p->alpha_count * p->size_count * RISK_CASES;
     tws_context *x = &p->s->context;
-    const double start = twsi_seconds();
+    const double start = seconds_now();
     tws_status status = TWS_OK;
     risk_data d;
     size_t i;
@@ -409,7 +409,7 @@ static tws_status risk_compute(const risk_plan *p, risk_result *r) {
         risk_close_choice(&r->kernel[i], p->seeds);
     }
     risk_free(&d);
-    r->seconds = twsi_seconds() - start;
+    r->seconds = seconds_now() - start;
     return status;
 }
 

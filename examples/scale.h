@@ -554,7 +554,7 @@ static int scale_ladder(const settings *s, scale_result *r) {
 }
 
 static int scale_compute(settings *s, scale_result *r) {
-    const double begin = twsi_seconds();
+    const double begin = seconds_now();
     tws_theory_input input = scale_input(s, (double)r->rungs[0].neurons);
     size_t i, k;
     for (i = 0; i < r->count; i++) {
@@ -567,7 +567,7 @@ static int scale_compute(settings *s, scale_result *r) {
         input = scale_input(s, (double)r->rungs[i].neurons);
         scale_predict(s, r, &input, r->rungs[i].predicted);
     }
-    r->seconds = twsi_seconds() - begin;
+    r->seconds = seconds_now() - begin;
     return 0;
 }
 

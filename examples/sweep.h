@@ -11,7 +11,6 @@
  * and grows by whole units, each one write. A cell is the same bytes wherever it is computed, so a
  * file that was cut short is completed, and parts are merged, to the bytes of one uninterrupted run. */
 
-#include <time.h>
 
 #define SWEEP_LINE 4096 /* longest row: 6 + 2 x 64 numbers */
 #define SWEEP_MOST_CELLS 1e7
@@ -346,16 +345,6 @@ typedef struct sweep_clock {
     size_t before, wanted; /* cells that were there at the start; cells of all */
     int terminal, on;
 } sweep_clock;
-
-static double seconds_now(void) {
-#if !defined(_WIN32)
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-#else
-    return (double)clock() / CLOCKS_PER_SEC;
-#endif
-}
 
 static void start_clock(sweep_clock *c, const settings *s, size_t before, size_t wanted) {
     memset(c, 0, sizeof *c);

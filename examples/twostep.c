@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #if !defined(_WIN32)
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -73,6 +74,17 @@ static int misuse(const char *format, const char *a, const char *b, const char *
     fprintf(stderr, format, a, b, c);
     fputc('\n', stderr);
     return EXIT_MISUSE;
+}
+
+/* Seconds since some moment. */
+static double seconds_now(void) {
+#if !defined(_WIN32)
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+#else
+    return (double)clock() / CLOCKS_PER_SEC;
+#endif
 }
 
 /* ---- options ---- */

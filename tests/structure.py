@@ -366,6 +366,20 @@ def check_names_in_texts(code):
     rule('README.md and the examples use names of the header', breaches)
 
 
+def check_examples():
+    """The examples show the public part alone: what they need and it lacks is missing there."""
+    breaches = []
+    for folder, folders, files in os.walk(os.path.join(ROOT, 'examples')):
+        folders[:] = [f for f in folders if f not in ('node_modules', '__pycache__')]
+        for name in files:
+            path = os.path.join(folder, name)
+            with open(path, encoding='utf-8', errors='replace') as file:
+                breaches += ['%s:%d: uses %s' % (os.path.relpath(path, ROOT), number, word)
+                             for number, line in enumerate(file, 1)
+                             for word in re.findall(r'\b(?:twsi|TWSI)_\w*', line)]
+    rule('the examples use no internal name', breaches)
+
+
 def check_help():
     """`twostep help` of every command, README.md and the command's own parser tell the same options."""
     source = os.path.join(ROOT, 'examples', 'twostep.c')
@@ -471,6 +485,7 @@ def main():
     check_hostile(lines, code)
     check_options(lines, code)
     check_names_in_texts(code)
+    check_examples()
     check_text(lines, text)
     check_other_files()
     check_readme()
