@@ -2143,8 +2143,6 @@ TWSI_FN void twsi_curve_open(twsi_curve *curve, const tws_activation *activation
 #define TWSI_SVD_SLAB 65536
 /* ... and rows of it at most. */
 #define TWSI_SVD_ROWS 64
-/* Columns of one tile in the precision of the matrix: four vectors of 8 KiB. */
-#define TWSI_SVD_COLUMNS 2048
 
 #define TWSI_PASS_PLAIN 1
 #define TWSI_PASS_SSE2 2
@@ -3846,6 +3844,16 @@ TWSI_LANE_INLINE double TWSI_LANE(svd_lanes)(twsi_v v) {
     return (double)lane[0];
 }
 
+/* Rows at work together. Eight rows and two vectors leave sixteen sums, enough to hide how long one
+   takes, and need 27 registers. */
+#if TWSI_PASS == TWSI_PASS_AVX512 || TWSI_PASS == TWSI_PASS_NEON
+#define TWSI_SVD_TALL 8
+#define TWSI_SVD_TALL_EACH(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
+#else
+#define TWSI_SVD_TALL 4
+#define TWSI_SVD_TALL_EACH(DO) DO(0) DO(1) DO(2) DO(3)
+#endif
+
 /* A word of the next rows, on its way to the second cache while these rows are at work. */
 #if TWSI_PASS == TWSI_PASS_PLAIN
 #define TWSI_SVD_FETCH(p) (void)(p)
@@ -3853,75 +3861,70 @@ TWSI_LANE_INLINE double TWSI_LANE(svd_lanes)(twsi_v v) {
 #define TWSI_SVD_FETCH(p) __builtin_prefetch(p, 0, 2)
 #endif
 
-/* sum[4 j + r] += row_r . x_j, for four rows. */
-TWSI_LANE_INLINE void TWSI_LANE(svd_dots)(const tws_real *const *row, size_t n, const tws_real *x,
-                                          size_t ldx, int vectors, double *sum,
-                                          const tws_real *const *next) {
-    const tws_real *r0 = row[0], *r1 = row[1], *r2 = row[2], *r3 = row[3];
-    const tws_real *n0 = next[0], *n1 = next[1];
+/* Holds a vector of the matrix in its register: a compiler may else make its load a part of both
+   products, and read the matrix twice. */
+#if TWSI_PASS == TWSI_PASS_AVX512
+#define TWSI_SVD_HOLD(v) __asm__("" : "+v"(v))
+#elif TWSI_PASS == TWSI_PASS_AVX2 || TWSI_PASS == TWSI_PASS_SSE2
+#define TWSI_SVD_HOLD(v) __asm__("" : "+x"(v))
+#elif TWSI_PASS == TWSI_PASS_NEON
+#define TWSI_SVD_HOLD(v) __asm__("" : "+w"(v))
+#else
+#define TWSI_SVD_HOLD(v) (void)(v)
+#endif
+
+/* sum[2 r + j] = row_r . x_j */
+TWSI_LANE_INLINE void TWSI_LANE(svd_dots)(const tws_real *const *row, size_t n, const tws_real *x0,
+                                          const tws_real *x1, int vectors, double *sum) {
     const size_t whole = n - n % TWSI_LANES;
-    size_t i;
-#define TWSI_SVD_ZERO(j) twsi_v s0##j = twsi_set(0), s1##j = s0##j, s2##j = s0##j, s3##j = s0##j;
-    TWSI_SVD_ZERO(0) TWSI_SVD_ZERO(1) TWSI_SVD_ZERO(2) TWSI_SVD_ZERO(3)
+    size_t i, r;
+#define TWSI_SVD_ZERO(r) twsi_v s##r = twsi_set(0), t##r = s##r;
+    TWSI_SVD_TALL_EACH(TWSI_SVD_ZERO)
     for (i = 0; i < whole; i += TWSI_LANES) {
-        const twsi_v m0 = twsi_load(r0 + i), m1 = twsi_load(r1 + i);
-        const twsi_v m2 = twsi_load(r2 + i), m3 = twsi_load(r3 + i);
-        twsi_v u;
-        TWSI_SVD_FETCH(n0 + i);
-        TWSI_SVD_FETCH(n1 + i);
-#define TWSI_SVD_DOT(j)             \
-    u = twsi_load(x + j * ldx + i); \
-    s0##j = twsi_fma(m0, u, s0##j); \
-    s1##j = twsi_fma(m1, u, s1##j); \
-    s2##j = twsi_fma(m2, u, s2##j); \
-    s3##j = twsi_fma(m3, u, s3##j);
-        TWSI_SVD_EACH(TWSI_SVD_DOT)
+        const twsi_v u0 = twsi_load(x0 + i), u1 = twsi_load(x1 + i);
+        twsi_v m;
+#define TWSI_SVD_DOT(r)                           \
+    m = twsi_load(row[r] + i);                    \
+    TWSI_SVD_HOLD(m);                             \
+    s##r = twsi_fma(m, u0, s##r);                 \
+    if (vectors == 2) t##r = twsi_fma(m, u1, t##r);
+        TWSI_SVD_TALL_EACH(TWSI_SVD_DOT)
     }
-#define TWSI_SVD_SUM(j)                           \
-    sum[4 * j] += TWSI_LANE(svd_lanes)(s0##j);     \
-    sum[4 * j + 1] += TWSI_LANE(svd_lanes)(s1##j); \
-    sum[4 * j + 2] += TWSI_LANE(svd_lanes)(s2##j); \
-    sum[4 * j + 3] += TWSI_LANE(svd_lanes)(s3##j);
-    TWSI_SVD_EACH(TWSI_SVD_SUM)
-    for (; i < n; i++) {
-        size_t j, r;
-        for (j = 0; j < (size_t)vectors; j++)
-            for (r = 0; r < 4; r++) sum[4 * j + r] += (double)(row[r][i] * x[j * ldx + i]);
-    }
+#define TWSI_SVD_SUM(r)                         \
+    sum[2 * r] = TWSI_LANE(svd_lanes)(s##r);    \
+    sum[2 * r + 1] = vectors == 2 ? TWSI_LANE(svd_lanes)(t##r) : 0.0;
+    TWSI_SVD_TALL_EACH(TWSI_SVD_SUM)
+    for (; i < n; i++)
+        for (r = 0; r < TWSI_SVD_TALL; r++) {
+            sum[2 * r] += (double)(row[r][i] * x0[i]);
+            sum[2 * r + 1] += (double)(row[r][i] * x1[i]);
+        }
 }
 
-/* q_j += sum over r of f[4 j + r] row_r, for four rows. */
+/* q_j += sum over r of f[2 r + j] row_r. What lies ahead is fetched. */
 TWSI_LANE_INLINE void TWSI_LANE(svd_adds)(const tws_real *const *row, size_t n, const tws_real *f,
-                                          int vectors, tws_real *q, size_t ldq,
-                                          const tws_real *const *next) {
-    const tws_real *r0 = row[0], *r1 = row[1], *r2 = row[2], *r3 = row[3];
-    const tws_real *n2 = next[2], *n3 = next[3];
+                                          int vectors, tws_real *q0, tws_real *q1, size_t ahead) {
     const size_t whole = n - n % TWSI_LANES;
-    size_t i;
-#define TWSI_SVD_SET(j)                                                             \
-    const twsi_v f0##j = twsi_set(f[4 * j]), f1##j = twsi_set(f[4 * j + 1]);        \
-    const twsi_v f2##j = twsi_set(f[4 * j + 2]), f3##j = twsi_set(f[4 * j + 3]);
-    TWSI_SVD_SET(0) TWSI_SVD_SET(1) TWSI_SVD_SET(2) TWSI_SVD_SET(3)
+    size_t i, r;
+#define TWSI_SVD_SET(r) const twsi_v f##r = twsi_set(f[2 * r]), g##r = twsi_set(f[2 * r + 1]);
+    TWSI_SVD_TALL_EACH(TWSI_SVD_SET)
     for (i = 0; i < whole; i += TWSI_LANES) {
-        const twsi_v m0 = twsi_load(r0 + i), m1 = twsi_load(r1 + i);
-        const twsi_v m2 = twsi_load(r2 + i), m3 = twsi_load(r3 + i);
-        twsi_v u;
-        TWSI_SVD_FETCH(n2 + i);
-        TWSI_SVD_FETCH(n3 + i);
-#define TWSI_SVD_ADD(j)             \
-    u = twsi_load(q + j * ldq + i); \
-    u = twsi_fma(m0, f0##j, u);     \
-    u = twsi_fma(m1, f1##j, u);     \
-    u = twsi_fma(m2, f2##j, u);     \
-    u = twsi_fma(m3, f3##j, u);     \
-    twsi_store(q + j * ldq + i, u);
-        TWSI_SVD_EACH(TWSI_SVD_ADD)
+        twsi_v u0 = twsi_load(q0 + i), u1 = twsi_load(q1 + i), m;
+#define TWSI_SVD_ADD(r)                           \
+    TWSI_SVD_FETCH(row[r] + ahead + i);           \
+    m = twsi_load(row[r] + i);                    \
+    TWSI_SVD_HOLD(m);                             \
+    u0 = twsi_fma(m, f##r, u0);                   \
+    if (vectors == 2) u1 = twsi_fma(m, g##r, u1);
+        TWSI_SVD_TALL_EACH(TWSI_SVD_ADD)
+        twsi_store(q0 + i, u0);
+        if (vectors == 2) twsi_store(q1 + i, u1);
     }
-    for (; i < n; i++) {
-        size_t j, r;
-        for (j = 0; j < (size_t)vectors; j++)
-            for (r = 0; r < 4; r++) q[j * ldq + i] += f[4 * j + r] * row[r][i];
-    }
+    for (; i < n; i++)
+        for (r = 0; r < TWSI_SVD_TALL; r++) {
+            q0[i] += f[2 * r] * row[r][i];
+            if (vectors == 2) q1[i] += f[2 * r + 1] * row[r][i];
+        }
 }
 
 /* out = a + factor b */
@@ -3935,78 +3938,68 @@ TWSI_LANE_FN void TWSI_LANE(svd_sum)(tws_real *out, const tws_real *a, tws_real 
     for (; i < count; i++) out[i] = a[i] + factor * b[i];
 }
 
-/* One slab of rows, 1, 2 or 4 vectors. Rows go four by four; past the last row the last one stands
-   in, with weight zero. The slab that follows ahead rows later is fetched, half of it in each
-   of the two rounds. */
+/* One slab of rows, one vector (x1 is x0, q1 is q0) or two. Past the last row the last one stands
+   in, with weight zero. The slab that follows ahead numbers later is fetched. */
 TWSI_LANE_INLINE void TWSI_LANE(svd_square)(const tws_real *a, size_t ld, size_t rows, size_t n,
-                                            const tws_real *x, size_t ldx, int vectors,
-                                            tws_real factor, tws_real *q, size_t ldq,
+                                            const tws_real *x0, const tws_real *x1, int vectors,
+                                            tws_real factor, tws_real *q0, tws_real *q1,
                                             size_t ahead) {
-    double sum[4 * (TWSI_SVD_ROWS + 4)];
-    tws_real f[16];
-    const tws_real *row[4], *next[4];
-    size_t tile, i, j, r;
-    for (i = 0; i < 4 * (rows + 4); i++) sum[i] = 0.0;
-    for (tile = 0; tile < n; tile += TWSI_SVD_COLUMNS)
-        for (i = 0; i < rows; i += 4) {
-            for (r = 0; r < 4; r++) {
-                row[r] = a + twsi_min(i + r, rows - 1) * ld + tile;
-                next[r] = row[r] + ahead * ld;
-            }
-            TWSI_LANE(svd_dots)(row, twsi_min(TWSI_SVD_COLUMNS, n - tile), x + tile, ldx, vectors,
-                                sum + 4 * i, next);
-        }
-    for (tile = 0; tile < n; tile += TWSI_SVD_COLUMNS)
-        for (i = 0; i < rows; i += 4) {
-            for (r = 0; r < 4; r++) {
-                row[r] = a + twsi_min(i + r, rows - 1) * ld + tile;
-                next[r] = row[r] + ahead * ld;
-            }
-            for (j = 0; j < 16; j++)
-                f[j] = i + j % 4 < rows ? factor * (tws_real)sum[4 * i + j] : (tws_real)0;
-            TWSI_LANE(svd_adds)(row, twsi_min(TWSI_SVD_COLUMNS, n - tile), f, vectors, q + tile,
-                                ldq, next);
-        }
+    double sum[2 * (TWSI_SVD_ROWS + TWSI_SVD_TALL)];
+    tws_real f[2 * TWSI_SVD_TALL];
+    const tws_real *row[TWSI_SVD_TALL];
+    size_t i, j, r;
+    for (i = 0; i < rows; i += TWSI_SVD_TALL) {
+        for (r = 0; r < TWSI_SVD_TALL; r++) row[r] = a + twsi_min(i + r, rows - 1) * ld;
+        TWSI_LANE(svd_dots)(row, n, x0, x1, vectors, sum + 2 * i);
+    }
+    for (i = 0; i < rows; i += TWSI_SVD_TALL) {
+        for (r = 0; r < TWSI_SVD_TALL; r++) row[r] = a + twsi_min(i + r, rows - 1) * ld;
+        for (j = 0; j < 2 * TWSI_SVD_TALL; j++)
+            f[j] = i + j / 2 < rows ? factor * (tws_real)sum[2 * i + j] : (tws_real)0;
+        TWSI_LANE(svd_adds)(row, n, f, vectors, q0, q1, ahead);
+    }
 }
 
-#define TWSI_SVD_INSTANCE(vectors)                                                             \
-    TWSI_LANE_FN void TWSI_LANE(svd_square##vectors)(const tws_real *a, size_t ld, size_t rows, \
-                                                     size_t n, const tws_real *x, size_t ldx,   \
-                                                     tws_real factor, tws_real *q, size_t ldq,  \
-                                                     size_t ahead) {                            \
-        TWSI_LANE(svd_square)(a, ld, rows, n, x, ldx, vectors, factor, q, ldq, ahead);          \
-    }
-TWSI_SVD_INSTANCE(1)
-TWSI_SVD_INSTANCE(2)
-TWSI_SVD_INSTANCE(4)
+TWSI_LANE_FN void TWSI_LANE(svd_square1)(const tws_real *a, size_t ld, size_t rows, size_t n,
+                                         const tws_real *x, tws_real factor, tws_real *q,
+                                         size_t ahead) {
+    TWSI_LANE(svd_square)(a, ld, rows, n, x, x, 1, factor, q, q, ahead);
+}
+
+TWSI_LANE_FN void TWSI_LANE(svd_square2)(const tws_real *a, size_t ld, size_t rows, size_t n,
+                                         const tws_real *x, size_t ldx, tws_real factor,
+                                         tws_real *q, size_t ldq, size_t ahead) {
+    TWSI_LANE(svd_square)(a, ld, rows, n, x, x + ldx, 2, factor, q, q + ldq, ahead);
+}
 
 /* Any number of rows and vectors, slab by slab. */
 TWSI_LANE_FN void TWSI_LANE(svd_pass)(const tws_real *a, size_t ld, size_t rows, size_t n,
                                       const tws_real *x, size_t ldx, size_t count, tws_real factor,
                                       tws_real *q, size_t ldq) {
-    const size_t slab = twsi_max(4, twsi_min(TWSI_SVD_ROWS, TWSI_SVD_SLAB / n / 4 * 4));
-    size_t i, j, together;
+    const size_t fitting = TWSI_SVD_SLAB / n / TWSI_SVD_TALL * TWSI_SVD_TALL;
+    const size_t slab = twsi_max(TWSI_SVD_TALL, twsi_min(TWSI_SVD_ROWS, fitting));
+    size_t i, j;
     for (i = 0; i < rows; i += slab) {
-        const size_t h = twsi_min(slab, rows - i), ahead = i + 2 * slab <= rows ? slab : 0;
-        for (j = 0; j < count; j += together) {
-            together = TWSI_LANE(svd_together)(count - j);
-            (together == 4   ? TWSI_LANE(svd_square4)
-             : together == 2 ? TWSI_LANE(svd_square2)
-                             : TWSI_LANE(svd_square1))(a + i * ld, ld, h, n, x + j * ldx, ldx,
-                                                       factor, q + j * ldq, ldq, ahead);
-        }
+        const size_t h = twsi_min(slab, rows - i), ahead = i + 2 * slab <= rows ? slab * ld : 0;
+        for (j = 0; j + 2 <= count; j += 2)
+            TWSI_LANE(svd_square2)(a + i * ld, ld, h, n, x + j * ldx, ldx, factor, q + j * ldq, ldq,
+                                   ahead);
+        if (j < count)
+            TWSI_LANE(svd_square1)(a + i * ld, ld, h, n, x + j * ldx, factor, q + j * ldq, ahead);
     }
 }
 
 #undef TWSI_SVD_EACH
 #undef TWSI_SVD_FETCH
+#undef TWSI_SVD_HOLD
+#undef TWSI_SVD_TALL
+#undef TWSI_SVD_TALL_EACH
 #undef TWSI_SVD_QUAD
 #undef TWSI_SVD_ZERO
 #undef TWSI_SVD_DOT
 #undef TWSI_SVD_SUM
 #undef TWSI_SVD_SET
 #undef TWSI_SVD_ADD
-#undef TWSI_SVD_INSTANCE
 
 /* ---- rows of a step ---- */
 
@@ -5073,7 +5066,7 @@ TWS_API tws_status tws_gemm(tws_context *context, tws_transpose transpose_a,
  * @@SVD: leading singular triplets by block Lanczos; all singular values
  * ==========================================================================
  *
- * The Krylov space of A = M^T M grows by a block X of four vectors per pass: W = A X is computed
+ * The Krylov space of A = M^T M grows by a block X of two vectors per pass: W = A X is computed
  * row block by row block, M^T (M x) while the rows are in cache, so M is read once. W is made
  * orthogonal to the whole basis V (block Gram-Schmidt, twice where it matters); the coefficients
  * are the new columns of T = V^T A V, and what is left of W, orthonormalised as Q B, is the next
@@ -5101,8 +5094,7 @@ TWS_API tws_status tws_gemm(tws_context *context, tws_transpose transpose_a,
  */
 
 #define TWSI_SVD_GROUP 8     /* vectors that one reading of the matrix serves */
-#define TWSI_SVD_WIDTH 4     /* block width at the start: its arithmetic hides behind the reading */
-#define TWSI_SVD_PAIR 2      /* ... for an operator, which hides nothing */
+#define TWSI_SVD_WIDTH 2     /* block width at the start: its arithmetic hides behind the reading */
 #define TWSI_SVD_WIDEST 64   /* ... and at most, for values repeated up to 63 times */
 #define TWSI_SVD_CHUNKS 64   /* parts of a pass, at most */
 #define TWSI_SVD_PART 128    /* rows per part: a partial sum costs little beside them, and */
@@ -5427,7 +5419,7 @@ TWSI_FN tws_status twsi_svd_multiply(twsi_svd *svd, const double *x, size_t coun
         svd->products += svd->count;
         if (svd->apply != NULL) {
             if (status == TWS_OK) status = twsi_svd_apply(svd, svd->x, svd->p, svd->q);
-            if (j % TWSI_SVD_PAIR != 0) svd->passes--;
+            if (j % TWSI_SVD_WIDTH != 0) svd->passes--;
             continue;
         }
         twsi_run(svd->team, svd->chunks, twsi_svd_chunk, svd);
@@ -5582,7 +5574,7 @@ TWSI_FN void twsi_svd_refill(twsi_svd *svd, size_t count) {
 
 /* Would a product with so many vectors take more passes than there may be? */
 TWSI_FN int twsi_svd_beyond(const twsi_svd *svd, size_t count) {
-    const size_t group = svd->matrix != NULL ? TWSI_SVD_GROUP : TWSI_SVD_PAIR;
+    const size_t group = svd->matrix != NULL ? TWSI_SVD_GROUP : TWSI_SVD_WIDTH;
     return svd->passes + twsi_ceil_div(count, group) > svd->options.max_passes;
 }
 
@@ -6134,7 +6126,7 @@ TWSI_FN tws_status twsi_svd_prepare(twsi_svd *svd, twsi_svd_output *out) {
     const size_t n = svd->columns, m = svd->rows, top = svd->options.top;
     twsi_pool *pool = svd->pool;
     size_t c;
-    svd->width = svd->matrix != NULL ? TWSI_SVD_WIDTH : TWSI_SVD_PAIR;
+    svd->width = TWSI_SVD_WIDTH;
     svd->fast = svd->matrix != NULL &&
                 (svd->options.tolerance >= TWSI_SVD_FAST || sizeof(tws_real) == sizeof(double));
     c = svd->options.max_basis != 0 ? svd->options.max_basis : top > n / 3 ? n : 3 * top + 320;

@@ -3,7 +3,7 @@
 #ifndef TWOSTEP_BENCH_PASS_H
 #define TWOSTEP_BENCH_PASS_H
 
-/* Seconds of one fused pass W'(W V) for a block V of four vectors, in the precision of the matrix:
+/* Seconds of one fused pass W'(W V) for a block V of two vectors, in the precision of the matrix:
    the best of some; -1: it failed. */
 static double fused_pass(const tws_real *w, size_t n, unsigned threads, int repeats) {
     tws_context context = tws_default_context();
