@@ -98,6 +98,7 @@ typedef struct plot_axis {
     const char *label; /* with the unit */
     int log;           /* 1: logarithmic; what is not positive is a gap */
     double low, high;  /* low < high: this range; else from the data */
+    int whole;         /* 1: what is counted; ticks at whole numbers alone */
 } plot_axis;
 
 /* A thin dashed line across the frame, vertical at x = at or horizontal at y = at. */
@@ -701,8 +702,10 @@ PLOT_FN double plot_tick_step(double low, double high, double count) {
     return step > 0.0 ? step : high - low;
 }
 
-/* The most ticks, up to a pleasant number, whose labels do not touch. */
-PLOT_FN void plot_choose_ticks(plot_ticks *ticks, const plot_span *span, int sideways) {
+/* The most ticks, up to a pleasant number, whose labels do not touch; on a linear axis at least
+   `least` apart. */
+PLOT_FN void plot_choose_ticks_apart(plot_ticks *ticks, const plot_span *span, double least,
+                                     int sideways) {
     const double length = fabs(span->to - span->from);
     double count = floor(length / (sideways ? 60.0 : 36.0));
     int stride;
@@ -723,11 +726,15 @@ PLOT_FN void plot_choose_ticks(plot_ticks *ticks, const plot_span *span, int sid
     }
     while (count >= 1.0) {
         plot_linear_ticks(ticks, span->low, span->high,
-                          plot_tick_step(span->low, span->high, count));
+                          fmax(least, plot_tick_step(span->low, span->high, count)));
         if (ticks->count > 0 && plot_ticks_clear(ticks, span, sideways)) return;
         count -= 1.0;
     }
     ticks->count = ticks->minor_count = 0;
+}
+
+PLOT_FN void plot_choose_ticks(plot_ticks *ticks, const plot_span *span, int sideways) {
+    plot_choose_ticks_apart(ticks, span, 0.0, sideways);
 }
 
 /* What the data of an axis span, collected number by number. */
@@ -1255,7 +1262,7 @@ PLOT_FN int plot_panels_svg(plot_out *out, const char *title, const char *note,
     plot_set_span(&f.y, &charts[0].y, y, 0);
     f.y.from = frame_height;
     f.y.to = 0.0;
-    plot_choose_ticks(&f.ty, &f.y, 0);
+    plot_choose_ticks_apart(&f.ty, &f.y, charts[0].y.whole ? 1.0 : 0.0, 0);
     left = PLOT_MARGIN + plot_widest(&f.ty) + 9.0 + (charts[0].y.label != NULL ? 20.0 : 0.0);
     right = PLOT_WIDTH - PLOT_MARGIN - 8.0;
     if (plot_rule_margin(&charts[0]) > 0.0 && columns == 1)
@@ -1265,7 +1272,7 @@ PLOT_FN int plot_panels_svg(plot_out *out, const char *title, const char *note,
         cell = (right - left - gap * (double)(columns - 1)) / (double)columns;
         f.x.from = left;
         f.x.to = left + cell;
-        plot_choose_ticks(&f.tx, &f.x, 1);
+        plot_choose_ticks_apart(&f.tx, &f.x, charts[0].x.whole ? 1.0 : 0.0, 1);
         gap = fmax(gap, plot_widest(&f.tx) + 10.0);
     }
     if (!x.any && !(charts[0].x.low < charts[0].x.high)) f.tx.count = f.tx.minor_count = 0;

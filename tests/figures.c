@@ -297,6 +297,28 @@ static void phases(void) {
     figure("phase-bad-grid", draw_phase, &phase);
 }
 
+/* The labels of an axis of what is counted are whole numbers, the others' need not be. */
+static void counted(void) {
+    static const double x[] = {1, 2, 3, 4}, y[] = {0.1, 0.2, 0.3, 0.25};
+    plot_series series;
+    plot_chart chart;
+    int whole;
+    memset(&series, 0, sizeof series);
+    series.x = x, series.y = y, series.count = 4;
+    for (whole = 0; whole < 2; whole++) {
+        plot_out out = plot_to_text();
+        memset(&chart, 0, sizeof chart);
+        chart.x.whole = whole;
+        chart.series = &series, chart.series_count = 1;
+        if (plot_chart_svg(&out, &chart) != 0 || (strstr(out.text, ">2<") != NULL) != whole ||
+            (strstr(out.text, ">2.5<") == NULL) != whole) {
+            failures++;
+            printf("an axis of %s numbers has other labels\n", whole ? "whole" : "all");
+        }
+        plot_free(&out);
+    }
+}
+
 /* A full disk is reported. */
 static void full(void) {
     FILE *file = fopen("/dev/full", "w");
@@ -319,6 +341,7 @@ int main(int arguments, char **argument) {
     charts();
     spectra();
     phases();
+    counted();
     full();
     printf("%d failures\n", failures);
     return failures != 0;

@@ -42,7 +42,7 @@ static int draw(const double *fresh, const double *reused) {
     series[0].count = series[1].count = 4;
     series[0].marks = series[1].marks = PLOT_LINE | PLOT_POINTS;
     chart.title = "A target of information exponent three";
-    chart.x.label = "right singular vectors taken together";
+    chart.x.label = "right singular vectors taken together", chart.x.whole = 1;
     chart.y.label = "part of the target that they hold";
     chart.series = series, chart.series_count = 2;
     out = plot_to_file(file);

@@ -304,7 +304,7 @@ function drawBars(cases, chance, width) {
     const y = top + i * step;
     if (row.first && width >= 520) parts.push(label(0, y + 13, row.title));
     if (row.first && width < 520) parts.push(label(0, y + 13, row.title.replace(', ', ' ').replace('one step', '').replace(' batch', '')));
-    parts.push(label(left - 6, y + 13, row.k < 0 ? 'no outlier' : 's' + '₁₂₃₄'[row.k], 'end', 'soft'));
+    parts.push(label(left - 11, y + 13, row.k < 0 ? 'no outlier' : 's' + '₁₂₃₄'[row.k], 'end', 'soft'));
     if (row.measured !== null) parts.push(`<rect x="${left}" y="${y + 2}" width="${(x(row.measured) - left).toFixed(1)}" height="14" class="dot"/>`,
       label(x(row.measured) + (row.predicted !== null && row.predicted - row.measured > -0.02 && row.predicted - row.measured < 0.12 ? 18 : 6), y + 13, short(row.measured, 2)));
     if (row.predicted !== null) parts.push(diamond(x(row.predicted), y + 9));
