@@ -548,8 +548,9 @@ TWS_API tws_svd_options tws_default_svd_options(size_t top);
  *
  * Vectors are orthonormal to about 1e-12, for repeated and zero values too. A value that occurs
  * several times is found as often as it occurs. With stop_below > 0 the call ends once every value
- * above it has converged and the rest of the spectrum is bounded below it; beyond result->wanted
- * the values are estimates, the vectors zero and the residuals 1.
+ * above it has converged and the rest of the spectrum is bounded below it (a value less than about
+ * 1e-5 s_1 above it may be taken for one below); beyond result->wanted the values are estimates,
+ * the vectors zero and the residuals 1.
  * Accuracy: with a tolerance of 1e-6 or more the space is built from products in tws_real. Values,
  * left vectors and residuals always come from a last product in double; where that shows that the
  * tolerance is missed, the call goes on in double. The tolerance holds for the residuals; values
@@ -6189,10 +6190,12 @@ TWSI_FN void twsi_svd_divide(twsi_svd *svd) {
         svd->slab_rows = twsi_max(4, twsi_min(TWSI_SVD_ROWS, TWSI_SVD_SLAB / 4 / n / 4 * 4));
 }
 
-/* Residuals that the fast products have not brought within the tolerance? */
+/* Residuals that the fast products have not brought within the tolerance, or squares that vanish in
+   them and may hide values above the level? */
 TWSI_FN int twsi_svd_missed(const twsi_svd *svd, const twsi_svd_output *out) {
     const size_t wanted = twsi_svd_wanted(svd);
     size_t k;
+    if (svd->options.stop_below > 0.0 && !(svd->value[0] > 1e-24)) return 1;
     for (k = 0; k < wanted; k++)
         if (!(out->residuals[k] <= svd->options.tolerance)) return 1;
     return 0;
@@ -6229,10 +6232,17 @@ TWSI_FN tws_status twsi_svd_settle(twsi_svd *svd, const twsi_svd_output *out) {
 /* Counts, and the sentence of a failure to converge. */
 TWSI_FN tws_status twsi_svd_conclude(const twsi_svd *svd, const twsi_svd_output *out,
                                      tws_svd_result *result) {
-    size_t k;
+    const double below = svd->options.stop_below;
+    size_t k, wanted = twsi_svd_wanted(svd);
+    while (wanted > 0 && below > 0.0 && !(out->values[wanted - 1] > below)) {
+        wanted--; /* rounding had lifted it above the level, and it is measured below */
+        memset(out->left + wanted * svd->rows, 0, svd->rows * sizeof *out->left);
+        memset(out->right + wanted * svd->columns, 0, svd->columns * sizeof *out->right);
+        out->residuals[wanted] = 1.0;
+    }
     for (k = 0; k < svd->options.top; k++)
         if (!(out->residuals[k] <= svd->options.tolerance)) break;
-    result->wanted = twsi_svd_wanted(svd);
+    result->wanted = wanted;
     result->converged = k;
     result->passes = svd->passes;
     result->products = svd->products;

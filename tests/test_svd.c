@@ -504,6 +504,7 @@ static void test_extreme_scale(void) {
     const int exponents[6] = {120, 60, -100, sizeof(tws_real) == 8 ? 1000 : 90,
                               sizeof(tws_real) == 8 ? -1000 : -90, 0};
     double spectrum[20], s[4], all[20];
+    tws_svd_result result;
     tws_real *a, *b = (tws_real *)malloc(30 * 20 * sizeof *b);
     size_t i, k;
     if (b == NULL) exit(2);
@@ -514,11 +515,43 @@ static void test_extreme_scale(void) {
         for (i = 0; i < 600; i++) b[i] = (tws_real)ldexp((double)a[i], exponents[k]);
         CHECK(tws_svd(&context, &options, b, 30, 20, 20, s, NULL, NULL, NULL, NULL) == TWS_OK);
         for (i = 0; i < 4; i++) CHECK_NEAR(s[i] / unit, spectrum[i], 1e-6);
+        options.stop_below = 0.5 * unit * (spectrum[1] + spectrum[2]); /* squares of 2^-90 vanish in float */
+        CHECK(tws_svd(&context, &options, b, 30, 20, 20, s, NULL, NULL, NULL, &result) == TWS_OK);
+        CHECK(result.wanted == 2 && result.converged == 2);
+        options.stop_below = 0.0;
+        for (i = 0; i < 2; i++) CHECK_NEAR(s[i] / unit, spectrum[i], 1e-6);
         CHECK(tws_singular_values(&context, b, 30, 20, 20, all) == TWS_OK);
         for (i = 0; i < 20; i++) CHECK_NEAR(all[i] / unit, spectrum[i], 1e-6);
     }
     free(a);
     free(b);
+}
+
+/* A zero value that rounding lifts above a level, but that is measured below, is not wanted. */
+static void test_lifted(void) {
+    enum { M = 21, N = 19, TOP = 6 };
+    tws_context context = tws_default_context();
+    tws_svd_options options = tws_default_svd_options(TOP);
+    double s[TOP], u[TOP * M], v[TOP * N], residuals[TOP];
+    tws_svd_result result;
+    tws_real a[M * N];
+    uint64_t seed;
+    size_t i;
+    int kernel;
+    for (i = 0; i < M * N; i++) a[i] = (tws_real)-128;
+    options.stop_below = 0.25;
+    for (kernel = 0; kernel < (int)TWS_KERNEL_COUNT; kernel++) {
+        context.kernel = (tws_kernel)kernel;
+        if (!tws_kernel_available(context.kernel)) continue;
+        for (seed = 0; seed < 20; seed++) {
+            options.seed = seed;
+            CHECK(tws_svd(&context, &options, a, M, N, N, s, u, v, residuals, &result) == TWS_OK);
+            CHECK(result.wanted == 1 && result.converged == 1 && residuals[0] <= 1e-6);
+            CHECK_NEAR(s[0], 128 * sqrt((double)(M * N)), 1e-6 * s[0]);
+            for (i = 1; i < TOP; i++)
+                CHECK(residuals[i] == 1 && s[i] <= s[i - 1] && dot(u + i * M, u + i * M, M) == 0 && dot(v + i * N, v + i * N, N) == 0);
+        }
+    }
 }
 
 /* The shared case alone: a reduction that doubles stands for two processes with equal blocks. */
@@ -1021,6 +1054,7 @@ int main(void) {
     test_operator();
     test_not_finite();
     test_extreme_scale();
+    test_lifted();
     test_reduce_twins();
 #if defined(TWSI_PTHREADS)
     test_reduce_pair(100, 37, 0);

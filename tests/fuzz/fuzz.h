@@ -39,10 +39,10 @@ static double take_number(input *in) {
     if (kind == 15) return (double)NAN;
     if (kind == 16) return (double)INFINITY;
     if (kind == 17) return -(double)INFINITY;
-    if (kind < 128) return (double)(int)(take_byte(in) - 128) / (1 + kind % 16);
+    if (kind < 128) return ((double)take_byte(in) - 128) / (1 + kind % 16);
     if (kind < 192) {
         int power = (int)take_byte(in) - 128;
-        return ldexp((double)(kind - 160), 8 * power);
+        return ldexp((double)kind - 160, 8 * power);
     }
     take_bytes(in, &any, sizeof any);
     return any;
