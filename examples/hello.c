@@ -1,6 +1,6 @@
 #include <stdio.h>
 #define TWOSTEP_IMPLEMENTATION
-#include "twostep.h"
+#include "../twostep.h"
 int main(void) {
     tws_config config = tws_default_config(); /* N = d = 1024, n = 2048, reused batch */
     static tws_result result; /* about 14 KB */

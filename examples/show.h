@@ -224,8 +224,11 @@ static const char *const show_titles[] = {"W_{0}, no step", "W_{1}, one step", "
 
 /* The measured cases as panels; returns how many. titles: TWS_CASE_COUNT of 100 bytes. */
 static size_t show_panels(const show *w, const outcome *o, plot_spectrum *panels, char titles[][100]) {
+    const double directions = (double)w->s->config.target.directions;
+    char whole[24] = "";
     size_t count = 0;
     int which;
+    if (directions > 1.0) snprintf(whole, sizeof whole, " (of %.2f)", sqrt(directions));
     for (which = 0; which < (int)TWS_CASE_COUNT; which++) {
         const show_case *c = &w->cases[which];
         const tws_spectrum *m = &o->measured.spectrum[which];
@@ -237,8 +240,8 @@ static size_t show_panels(const show *w, const outcome *o, plot_spectrum *panels
         if (which == TWS_INITIAL || m->outliers == 0)
             snprintf(titles[count], 100, "%s", show_titles[which]);
         else
-            snprintf(titles[count], 100, "%s: the outlier%s hold%s %.2f of the target", show_titles[which],
-                     m->outliers == 1 ? "" : "s", m->outliers == 1 ? "s" : "", m->captured);
+            snprintf(titles[count], 100, "%s: the outlier%s hold%s %.2f of the target%s", show_titles[which],
+                     m->outliers == 1 ? "" : "s", m->outliers == 1 ? "s" : "", m->captured, whole);
         panel->values = c->values;
         panel->count = c->count;
         panel->density_x = c->density_x;

@@ -692,7 +692,7 @@ static int draw_table(const sweep_table *t, const char *name) {
     maps[2].title = "captured of the target";
     maps[0].whole = t->seeds == 1;
     maps[1].whole = 1;
-    maps[2].high = 1.0;
+    maps[2].high = sqrt((double)s->config.target.directions); /* when all of them are captured */
     snprintf(title, sizeof title, "What two steps learn: %.60s target, %.60s, %s batch", s->target, s->activation,
              s->config.batches == TWS_FRESH ? "fresh" : "reused");
     snprintf(note, sizeof note, "N = %.9g, d = %.9g, n = %.9g, scales %.4g and %.4g, %.9g seed%s. Lines: order k leaves the bulk in the limit.",

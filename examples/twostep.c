@@ -1022,14 +1022,17 @@ static void print_directions(const settings *s, const outcome *o) {
 
 static void print_verdict(const settings *s, const outcome *o) {
     const tws_result *r = &o->measured;
+    const double p = (double)s->config.target.directions;
+    char whole[40] = "";
     int which;
+    if (p > 1.0) snprintf(whole, sizeof whole, "all of it: %.3f, ", sqrt(p));
     printf("\n");
     for (which = TWS_ONE_STEP; which < (int)TWS_CASE_COUNT; which++)
         if (r->measured[which])
-            printf("%-29s%lu outlier%s, capturing %.3f of the target space (a random vector: %.3f)\n",
+            printf("%-29s%lu outlier%s, capturing %.3f of the target space (%sa random vector: %.3f)\n",
                    case_title[which], (unsigned long)r->spectrum[which].outliers,
-                   r->spectrum[which].outliers == 1 ? "" : "s", r->spectrum[which].captured,
-                   sqrt((double)s->config.target.directions / s->inputs));
+                   r->spectrum[which].outliers == 1 ? "" : "s", r->spectrum[which].captured, whole,
+                   sqrt(p / s->inputs));
     if (s->config.target.directions > 1) print_directions(s, o);
     printf("%.2f s on %u thread%s (%s): data %.2f, steps %.2f, spectra %.2f\n", r->seconds_total, r->threads,
            r->threads == 1 ? "" : "s", tws_kernel_name(r->kernel), r->seconds_data,

@@ -360,12 +360,13 @@ function seeing(orders, key) {
 function showVerdict() {
   const first = shown.answers[0], limit = first.limit, parts = [];
   parts.push(`<p>In the limit of large N these step sizes make <strong>${plural(limit.outliers, 'direction')}</strong> visible: 1 + ⌊α₂ / (1/2 − α₁)⌋.</p>`);
+  const directions = first.config.directions, whole = directions > 1 ? `all of it: ${short(Math.sqrt(directions), 2)}, ` : '';
   for (const c of shown.cases.slice(1)) {
-    const p = c.predicted, m = c.measured, chance = Math.sqrt(first.config.directions / first.config.inputs);
+    const p = c.predicted, m = c.measured, chance = Math.sqrt(directions / first.config.inputs);
     const sees = v => v > Math.max(3 * chance, 0.15) ? 'it sees the target' : 'it is blind to the target';
     let text = `<strong>${TITLES[c.name]}.</strong> `;
     text += p ? `The theory expects ${plural(p.outliers, 'outlier')} at this N, holding ${short(p.captured, 2)} of the target: ${sees(p.captured)}. ` : 'No prediction. ';
-    if (m) text += `Measured: ${plural(m.outliers, 'outlier')}, holding ${short(m.captured, 2)} (a random vector: ${short(chance, 2)}).`;
+    if (m) text += `Measured: ${plural(m.outliers, 'outlier')}, holding ${short(m.captured, 2)} (${whole}a random vector: ${short(chance, 2)}).`;
     parts.push(`<p>${text}</p>`);
   }
   if (limit.orders.length) {
