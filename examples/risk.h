@@ -13,7 +13,8 @@
 
 /* One setting, all of it: what `risk` computes. */
 typedef struct risk_plan {
-    const char *title;      /* of a panel of the page; NULL: the caller's own setting */
+    const char *title;      /* of a part of the page; NULL: the caller's own setting */
+    const char *short_title; /* over its panel of the figure */
     settings *s;
     size_t sizes[RISK_MAX_SIZES], size_count;        /* samples of the regression, increasing */
     double alphas[RISK_MAX_ALPHAS][2];
@@ -30,12 +31,13 @@ typedef struct risk_cell {
 /* What the leave-one-out choice gives, mean over seeds and standard error of the mean. */
 typedef struct risk_choice {
     double lambda, train, test, loo, error, best; /* lambda: geometric mean; best: test at the best lambda */
-    double sum, square, best_sum;
+    double sum, square, best_sum, last; /* last: test error of the seed under way */
 } risk_choice;
 
 typedef struct risk_result {
     risk_cell *cells;     /* alphas x sizes x cases x lambdas */
     risk_choice *choices; /* alphas x sizes x cases */
+    risk_choice *gains;   /* alphas x sizes x RISK_GAINS: differences of test errors on the same data */
     risk_choice linear[RISK_MAX_SIZES], kernel[RISK_MAX_SIZES];
     double label_square;  /* of the test labels: the error of predicting 0 */
     double noise;
@@ -47,8 +49,19 @@ static const char *const risk_batches[RISK_CASES] = {"reuse", "reuse", "fresh", 
 static const char *const risk_names[RISK_CASES] = {"no step", "one step", "two steps, fresh batch",
                                                    "two steps, reused batch"};
 
+/* What a second step on a fresh batch adds, and what the reused batch does beside it. */
+#define RISK_GAINS 2
+static const struct {
+    const char *name;
+    int less, more; /* cases */
+} risk_gains[RISK_GAINS] = {{"fresh minus one step", 2, 1}, {"reused minus fresh", 3, 2}};
+
 static risk_choice *risk_choice_at(const risk_plan *p, const risk_result *r, size_t alpha, size_t size, size_t which) {
     return r->choices + (alpha * p->size_count + size) * RISK_CASES + which;
+}
+
+static risk_choice *risk_gain_at(const risk_plan *p, const risk_result *r, size_t alpha, size_t size, size_t gain) {
+    return r->gains + (alpha * p->size_count + size) * RISK_GAINS + gain;
 }
 
 static risk_cell *risk_cell_at(const risk_plan *p, const risk_result *r, size_t alpha, size_t size, size_t which) {
@@ -118,11 +131,12 @@ static int risk_chosen(const settings *s) {
 }
 
 /* 0, or the exit status after a sentence. */
-static int risk_make_plan(risk_plan *p, settings *s, const char *title) {
+static int risk_make_plan(risk_plan *p, settings *s, const char *title, const char *short_title) {
     double alphas[RISK_MAX_ALPHAS];
     size_t i;
     memset(p, 0, sizeof *p);
     p->title = title;
+    p->short_title = short_title;
     p->s = s;
     p->test = (size_t)s->test_samples;
     p->seeds = (size_t)s->seeds;
@@ -215,6 +229,13 @@ static double risk_error(const double *output, const tws_real *labels, size_t co
     return sum / (double)count;
 }
 
+/* Adds the number of one seed. */
+static void risk_tally(risk_choice *choice, double value) {
+    choice->last = value;
+    choice->sum += value;
+    choice->square += value * value;
+}
+
 /* Adds the errors of one fit to the means; cells may be NULL. The outputs on the test samples stand in d. */
 static void risk_add(const risk_plan *p, const risk_data *d, risk_cell *cells, risk_choice *choice) {
     const double share = 1.0 / (double)p->seeds;
@@ -234,8 +255,7 @@ static void risk_add(const risk_plan *p, const risk_data *d, risk_cell *cells, r
     choice->lambda += share * log(p->lambdas[chosen]);
     choice->train += share * d->train[chosen];
     choice->loo += share * d->loo[chosen];
-    choice->sum += at;
-    choice->square += at * at;
+    risk_tally(choice, at);
     choice->best_sum += best;
 }
 
@@ -372,6 +392,11 @@ static tws_status risk_seed(const risk_plan *p, risk_data *d, risk_result *r, si
                 status = risk_fit(p, d, c.neurons, p->sizes[size], risk_cell_at(p, r, alpha, size, which),
                                   risk_choice_at(p, r, alpha, size, which));
         }
+        for (size = 0; status == TWS_OK && size < p->size_count; size++)
+            for (i = 0; i < RISK_GAINS; i++)
+                risk_tally(risk_gain_at(p, r, alpha, size, i),
+                           risk_choice_at(p, r, alpha, size, (size_t)risk_gains[i].less)->last -
+                               risk_choice_at(p, r, alpha, size, (size_t)risk_gains[i].more)->last);
     }
     return status;
 }
@@ -384,9 +409,15 @@ static void risk_close_choice(risk_choice *c, size_t seeds) {
     c->error = seeds > 1 ? sqrt(fmax(0.0, c->square / n - c->test * c->test) / (n - 1.0)) : 0.0;
 }
 
-/* Everything of one plan; r->cells and r->choices are the caller's to free. */
+static void risk_release(risk_result *r) {
+    free(r->cells);
+    free(r->choices);
+    free(r->gains);
+}
+
+/* Everything of one plan; risk_release is the caller's part, also after a failure. */
 static tws_status risk_compute(const risk_plan *p, risk_result *r) {
-    const size_t places = p->alpha_count * p->size_count * RISK_CASES;
+    const size_t settings_count = p->alpha_count * p->size_count, places = settings_count * RISK_CASES;
     tws_context *x = &p->s->context;
     const double start = seconds_now();
     tws_status status = TWS_OK;
@@ -396,7 +427,8 @@ static tws_status risk_compute(const risk_plan *p, risk_result *r) {
     r->noise = p->s->config.noise * p->s->config.noise;
     r->cells = (risk_cell *)calloc(places * p->lambda_count, sizeof *r->cells);
     r->choices = (risk_choice *)calloc(places, sizeof *r->choices);
-    if (risk_allocate(p, &d) || r->cells == NULL || r->choices == NULL) {
+    r->gains = (risk_choice *)calloc(settings_count * RISK_GAINS, sizeof *r->gains);
+    if (risk_allocate(p, &d) || r->cells == NULL || r->choices == NULL || r->gains == NULL) {
         snprintf(x->message, sizeof x->message,
                  "no memory for the features of %lu + %lu samples; make --ridge-samples smaller",
                  (unsigned long)p->sizes[p->size_count - 1], (unsigned long)p->test);
@@ -404,6 +436,7 @@ static tws_status risk_compute(const risk_plan *p, risk_result *r) {
     }
     for (i = 0; status == TWS_OK && i < p->seeds; i++) status = risk_seed(p, &d, r, i);
     for (i = 0; status == TWS_OK && i < places; i++) risk_close_choice(&r->choices[i], p->seeds);
+    for (i = 0; status == TWS_OK && i < settings_count * RISK_GAINS; i++) risk_close_choice(&r->gains[i], p->seeds);
     for (i = 0; i < p->size_count; i++) {
         risk_close_choice(&r->linear[i], p->seeds);
         risk_close_choice(&r->kernel[i], p->seeds);
@@ -415,31 +448,45 @@ static tws_status risk_compute(const risk_plan *p, risk_result *r) {
 
 /* ---- report ---- */
 
+/* Errors as shares of that of predicting 0, as in the figure. */
+static void risk_print_line(const char *name, const risk_choice *h, double unit, int spread) {
+    char cell[24] = "";
+    if (spread) snprintf(cell, sizeof cell, "+- %.3f", h->error / unit);
+    printf("  %-26s%8.3f%11s", name, h->test / unit, cell);
+}
+
 static void risk_print(const risk_plan *p, const risk_result *r) {
     const settings *s = p->s;
     const tws_config *c = &s->config;
+    const double unit = r->label_square > 0.0 ? r->label_square : 1.0;
+    const int spread = p->seeds > 1;
     size_t alpha, size, which;
     if (p->title != NULL) printf("%s\n", p->title);
     printf("N = %lu, d = %lu, n = %lu, %s learns %s", (unsigned long)c->neurons, (unsigned long)c->inputs,
            (unsigned long)c->samples, s->activation, s->target);
     if (c->noise > 0.0) printf(" + noise %.3g", c->noise);
-    printf("; %lu seed%s\n", (unsigned long)p->seeds, p->seeds == 1 ? "" : "s");
+    printf("; %lu seed%s; errors as shares of E y^2 = %.4g\n", (unsigned long)p->seeds, p->seeds == 1 ? "" : "s", unit);
     for (alpha = 0; alpha < p->alpha_count; alpha++)
         for (size = 0; size < p->size_count; size++) {
             printf("steps %.3g N^%.3g and %.3g N^%.3g, readout fitted to %lu new samples\n", c->scale1,
                    p->alphas[alpha][0], c->scale2, p->alphas[alpha][1], (unsigned long)p->sizes[size]);
-            printf("  %-26s%9s%12s%9s%9s%9s\n", "", "test", "", "train", "l-o-o", "lambda");
+            printf("  %-26s%8s%11s%9s%9s%9s\n", "", "test", "", "train", "l-o-o", "lambda");
             for (which = 0; which < RISK_CASES; which++) {
                 const risk_choice *h = risk_choice_at(p, r, alpha, size, which);
-                char spread[24] = "";
-                if (p->seeds > 1) snprintf(spread, sizeof spread, "+- %.4f", h->error);
-                printf("  %-26s%9.4f%12s%9.4f%9.4f%9.1e\n", risk_names[which], h->test, spread, h->train, h->loo,
-                       h->lambda);
+                risk_print_line(risk_names[which], h, unit, spread);
+                printf("%9.3f%9.3f%9.1e\n", h->train / unit, h->loo / unit, h->lambda);
             }
-            printf("  %-26s%9.4f\n", "linear in x, same data", r->linear[size].test);
-            if (p->sizes[size] <= RISK_KERNEL_SAMPLES)
-                printf("  %-26s%9.4f\n", "kernel, N to infinity", r->kernel[size].test);
-            printf("  %-26s%9.4f\n  %-26s%9.4f\n", "predicting 0", r->label_square, "noise floor", r->noise);
+            for (which = 0; which < RISK_GAINS; which++) {
+                risk_print_line(risk_gains[which].name, risk_gain_at(p, r, alpha, size, which), unit, spread);
+                printf("\n");
+            }
+            risk_print_line("linear in x, same data", &r->linear[size], unit, spread);
+            printf("\n");
+            if (p->sizes[size] <= RISK_KERNEL_SAMPLES) {
+                risk_print_line("kernel, N to infinity", &r->kernel[size], unit, spread);
+                printf("\n");
+            }
+            printf("  %-26s%8.3f\n", "noise floor", r->noise / unit);
         }
 }
 
@@ -471,6 +518,18 @@ static void risk_json_rows(FILE *f, const risk_plan *p, const risk_result *r) {
                         "%.9g, \"alpha2\": %.9g }",
                         between, risk_steps[which], risk_batches[which], (unsigned long)p->sizes[size], c->lambda,
                         c->train, c->test, c->error, c->best, c->loo, p->alphas[alpha][0], p->alphas[alpha][1]);
+                between = ",\n";
+            }
+    fputs(" ],\n  \"gains\": [", f);
+    between = "\n";
+    for (alpha = 0; alpha < p->alpha_count; alpha++)
+        for (size = 0; size < p->size_count; size++)
+            for (which = 0; which < RISK_GAINS; which++) {
+                const risk_choice *c = risk_gain_at(p, r, alpha, size, which);
+                fprintf(f, "%s    { \"name\": \"%s\", \"samples\": %lu, \"test\": %.9g, \"test_error\": %.9g, "
+                           "\"alpha1\": %.9g, \"alpha2\": %.9g }",
+                        between, risk_gains[which].name, (unsigned long)p->sizes[size], c->test, c->error,
+                        p->alphas[alpha][0], p->alphas[alpha][1]);
                 between = ",\n";
             }
     fputs(" ]", f);
@@ -523,11 +582,12 @@ static void risk_json(FILE *f, const risk_plan *plans, const risk_result *result
 
 /* ---- figure ---- */
 
-/* Test error against lambda, one line for each case; dashed rules for the baselines. */
+/* Test error against lambda, one line for each case; a dashed rule for the best linear fit. */
 static int risk_svg(FILE *f, const risk_plan *plans, const risk_result *results, size_t count) {
     static double test[3][RISK_CASES][RISK_MAX_LAMBDAS];
     static plot_series lines[3][RISK_CASES];
-    static plot_rule rules[3][2];
+    static plot_rule rules[3];
+    static const char text[] = "On samples that nothing has seen; dashed: the best fit that is linear in x.";
     plot_chart charts[3];
     plot_out out = plot_to_file(f);
     size_t i, which, l;
@@ -545,10 +605,10 @@ static int risk_svg(FILE *f, const risk_plan *plans, const risk_result *results,
             lines[i][which].count = p->lambda_count;
             lines[i][which].marks = PLOT_LINE | PLOT_POINTS;
         }
-        rules[i][0].label = "linear in x";
-        rules[i][0].at = results[i].linear[size].test / results[i].label_square;
-        rules[i][0].horizontal = 1;
-        charts[i].title = count > 1 ? p->s->target : NULL;
+        rules[i].label = count > 1 ? NULL : "linear in x";
+        rules[i].at = results[i].linear[size].test / results[i].label_square;
+        rules[i].horizontal = 1;
+        charts[i].title = p->short_title;
         charts[i].x.label = "ridge \316\273";
         charts[i].x.log = 1;
         charts[i].y.label = "test error / label variance";
@@ -556,15 +616,14 @@ static int risk_svg(FILE *f, const risk_plan *plans, const risk_result *results,
         charts[i].y.high = 1.5;
         charts[i].series = lines[i];
         charts[i].series_count = RISK_CASES;
-        charts[i].rules = rules[i];
+        charts[i].rules = &rules[i];
         charts[i].rule_count = 1;
     }
     if (count == 1) {
         charts[0].title = "What the features are worth";
         return plot_chart_svg(&out, charts);
     }
-    return plot_panels_svg(&out, "What the features are worth",
-                           "two steps beat one; a reused batch beats a fresh one; neither helps", charts, count, count);
+    return plot_panels_svg(&out, "What the features are worth", text, charts, count, count);
 }
 
 /* ---- the command ---- */
@@ -575,6 +634,7 @@ static int risk_page(settings *s, settings *panels, risk_plan *plans) {
         "1. Two steps beat one: a smooth target of information exponent one",
         "2. A reused batch beats a fresh one: a target of information exponent three",
         "3. Neither helps: He2 of one direction, as no power of an even label is odd"};
+    static const char *const panel_titles[] = {"tanh: two steps win", "step3: reuse wins", "he2: neither helps"};
     static const char *const targets[] = {"tanh", "step3", "he2"}, *const activations[] = {"shifted-tanh", "tanh", "tanh"};
     static const double sizes[3][3] = {{300, 300, 1500}, {400, 32, 512}, {400, 32, 512}};
     static const char *const new_samples[] = {"1500", "2000", "2000"};
@@ -599,7 +659,7 @@ static int risk_page(settings *s, settings *panels, risk_plan *plans) {
         tws_target_named(p->target, &p->config.target);
         p->ridge_samples = new_samples[i];
         if (!risk_given(s, "--seeds")) p->seeds = 4;
-        status = risk_make_plan(plans + i, p, titles[i]);
+        status = risk_make_plan(plans + i, p, titles[i], panel_titles[i]);
     }
     return status;
 }
@@ -612,7 +672,7 @@ static int risk_work(settings *s) {
     result_file json, svg;
     tws_status status = TWS_OK;
     size_t i;
-    int drawn, result = count == 1 ? risk_make_plan(plans, s, NULL) : risk_page(s, panels, plans);
+    int drawn, result = count == 1 ? risk_make_plan(plans, s, NULL, NULL) : risk_page(s, panels, plans);
     if (result != 0) return result;
     memset(&json, 0, sizeof json);
     memset(&svg, 0, sizeof svg);
@@ -634,10 +694,7 @@ static int risk_work(settings *s) {
     errno = 0;
     drawn = status == TWS_OK && svg.stream != NULL && risk_svg(svg.stream, plans, results, count) == 0;
     if (status == TWS_OK && svg.stream != NULL && !drawn) result = file_failed("write", svg.name);
-    for (i = 0; i < count; i++) {
-        free(results[i].cells);
-        free(results[i].choices);
-    }
+    for (i = 0; i < count; i++) risk_release(&results[i]);
     if (svg.stream != NULL && close_result(&svg, drawn) != 0) result = EXIT_FAILED;
     return result;
 }

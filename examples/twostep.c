@@ -461,23 +461,29 @@ static int parse_options(settings *s, int count, char **arguments) {
     return 0;
 }
 
-/* The budget of the whole run without what it holds throughout is left to the blocks of a step. */
-static int share_budget(settings *s) {
-    const double slack = 96.0 * 1048576.0; /* panels of the product, vectors, the program itself */
-    const double real = (double)sizeof(tws_real), neurons = s->neurons, inputs = s->inputs, samples = s->samples;
-    const int both = s->command == COMMAND_COMPARE, fresh = both || s->config.batches == TWS_FRESH;
-    const double held = real * inputs * (neurons * (both ? 3.0 : 2.0) + samples * (fresh ? 2.0 : 1.0)) + slack;
-    const double least = 128.0 * real * (neurons + inputs); /* one block of samples */
+#define BUDGET_SLACK (96.0 * 1048576.0) /* panels of the product, vectors, the program itself */
+
+/* What is left of the budget beside `held` numbers goes to the blocks of a step, which want at least
+   128 samples of `neurons` neurons. */
+static int split_budget(settings *s, double held, double neurons) {
+    const double real = (double)sizeof(tws_real), throughout = real * held + BUDGET_SLACK;
+    const double least = 128.0 * real * (neurons + s->inputs);
     char given[32], needed[32];
     if (!(s->memory_budget > 0)) return 0;
-    if (s->memory_budget >= held + least) {
-        const double rest = s->memory_budget - held;
+    if (s->memory_budget >= throughout + least) {
+        const double rest = s->memory_budget - throughout;
         s->context.memory_budget = (size_t)(rest < 268435456.0 ? rest : 268435456.0);
         return 0;
     }
     snprintf(given, sizeof given, "%.9g", s->memory_budget);
-    snprintf(needed, sizeof needed, "%.0f", ceil((held + least) / 1048576.0));
+    snprintf(needed, sizeof needed, "%.0f", ceil((throughout + least) / 1048576.0));
     return misuse("--memory-budget is %s bytes, it must be at least %sMiB for these sizes%s", given, needed, "");
+}
+
+/* The budget of a run that holds W, G and its batches throughout. */
+static int share_budget(settings *s) {
+    const int both = s->command == COMMAND_COMPARE, fresh = both || s->config.batches == TWS_FRESH;
+    return split_budget(s, s->inputs * (s->neurons * (both ? 3.0 : 2.0) + s->samples * (fresh ? 2.0 : 1.0)), s->neurons);
 }
 
 /* The settings as a configuration of the library; its own sentence where they do not fit together. */

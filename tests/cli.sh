@@ -326,6 +326,13 @@ assert abs(b["noise"] - 0.09) < 1e-9 and b["noise"] < b["kernel"] < b["zero"] an
 chosen = {(c["steps"], c["batches"], c["samples"]): c for c in r["choices"]}
 assert chosen[2, "fresh", 150]["test"] < chosen[0, "reuse", 150]["test"], chosen
 assert all(c["best_test"] <= c["test"] + 1e-12 and c["loo"] > 0.05 for c in r["choices"])
+# differences on the same data: their mean is that of the errors, their spread is less
+for gain, less, more in (("fresh minus one step", (2, "fresh"), (1, "reuse")), ("reused minus fresh", (2, "reuse"), (2, "fresh"))):
+    for size in (50, 150):
+        g, = [g for g in r["gains"] if g["name"] == gain and g["samples"] == size]
+        a, b = chosen[less + (size,)], chosen[more + (size,)]
+        assert abs(g["test"] - (a["test"] - b["test"])) < 1e-8, (g, a, b)
+        assert 0 < g["test_error"] <= a["test_error"] + b["test_error"] + 1e-12
 # the loo error is an honest estimate of the test error
 assert all(0.6 < c["loo"] / c["test"] < 1.6 for c in r["choices"] if c["samples"] == 150)
 END

@@ -116,12 +116,27 @@ compare --neurons 160 --inputs 200 --samples 400 --batches fresh --target step4 
 compare --neurons 151 --inputs 150 --samples 300 --output-scale correlation --init gaussian --target product2 --top 3
 grep -q '^3 ranks with 51 rows each' table; check $? "not 3 ranks: $(grep rows table)"
 
-# What travels: n numbers a step and 4 d a pass, and little more.
+# What travels: n numbers a step and 2 d a pass, and little more.
 ranks 2 ./network --neurons 300 --inputs 300 --samples 6000 --top 4 >table 2>err
 awk '/^step (one|two)/ { steps++; if ($4 != 6000 || $3 < $4 || $3 > $4 + 40) bad = 1 }
      /^spectrum of/ { spectra++; if ($4 < $5 || $4 > 1.15 * $5) bad = 1 }
      END { exit bad || steps != 2 || spectra != 3 }' table
 check $? "other numbers travel: $(grep -e '^step' -e '^spectrum' table)"
+
+# A budget is that of a rank: it shrinks the blocks, to other roundings but the same network.
+budget='--neurons 300 --inputs 4000 --samples 3000 --top 2'
+ranks 3 ./network $budget --json whole.json --quiet >out 2>&1 &&
+    ranks 3 ./network $budget --memory-budget 110MiB --json less.json >table 2>err
+check $? "a budget: $(head -n 3 err)"
+awk '/^step one/ { exit !($6 > 15) }' table; check $? "the budget makes no smaller blocks: $(grep '^step' table)"
+python3 - <<'END'
+import json
+whole, less = json.load(open('whole.json')), json.load(open('less.json'))
+for a, b in zip(whole['measured'], less['measured']):
+    assert all(abs(x / y - 1) < 1e-6 for x, y in zip(a['singular_values'], b['singular_values'])), (a, b)
+END
+check $? "other numbers with a budget"
+refuse 2 "memory-budget is 94371840 bytes, it must be at least" ./network $budget --memory-budget 90MiB
 
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ]

@@ -5,14 +5,14 @@
  *
  * Every rank makes its own rows of W_0 from the seed, and the samples, block by block, as it needs
  * them; it keeps W and G of its rows. Only sums over neurons travel: the outputs of the network (one
- * number per sample and step) and the products of the search for singular values (4 d numbers per
+ * number per sample and step) and the products of the search for singular values (2 d numbers per
  * pass), counted here beside these formulas. Options, table and JSON are those of `twostep run`. */
 #define TWOSTEP_NO_MAIN
 #include "../twostep.c"
 
 #include <mpi.h>
 
-#define BLOCK_SAMPLES 4096 /* samples that a rank holds at once */
+#define BLOCK_SAMPLES 4096 /* samples that a rank holds at once, fewer where --memory-budget says so */
 
 /* What the sums cost. */
 typedef struct traffic {
@@ -69,14 +69,29 @@ static void release_share(share *h) {
     free(h->labels);
 }
 
-static tws_status prepare_share(share *h, int rank, int ranks) {
+/* The rows of this rank and the samples of a block. --memory-budget is that of one rank: the blocks
+   shrink to half of what it leaves, down to 128 samples. All ranks have the same, so the largest share
+   of rows counts. */
+static int plan_share(share *h, int rank, int ranks) {
+    settings *s = h->s;
+    const size_t neurons = s->config.neurons, samples = s->config.samples, r = (size_t)rank;
+    const size_t less = neurons / (size_t)ranks, more = neurons % (size_t)ranks;
+    const double most = (double)(less + (more > 0));
+    h->first = r * less + (r < more ? r : more);
+    h->count = less + (r < more);
+    h->block = samples < BLOCK_SAMPLES ? samples : BLOCK_SAMPLES;
+    if (s->memory_budget > 0.0) {
+        const double left = (s->memory_budget - BUDGET_SLACK) / (double)sizeof(tws_real) - 3.0 * most * s->inputs;
+        const double fitting = fmax(128.0, floor(0.5 * left / s->inputs));
+        if (fitting < (double)h->block) h->block = (size_t)fitting;
+    }
+    return split_budget(s, s->inputs * (most * (h->block < samples ? 3.0 : 2.0) + (double)h->block), most);
+}
+
+static tws_status prepare_share(share *h, int rank) {
     const tws_config *c = &h->s->config;
-    const size_t most = c->neurons / (size_t)ranks, more = c->neurons % (size_t)ranks, r = (size_t)rank;
     tws_context *context = &h->s->context;
     tws_status status;
-    h->first = r * most + (r < more ? r : more);
-    h->count = most + (r < more);
-    h->block = c->samples < BLOCK_SAMPLES ? c->samples : BLOCK_SAMPLES;
     h->weights = take_reals(h->count, c->inputs);
     h->gradient = take_reals(h->count, c->inputs);
     h->part = h->block < c->samples ? take_reals(h->count, c->inputs) : NULL;
@@ -161,7 +176,7 @@ static tws_status run_share(share *h, int rank, int ranks) {
     tws_result *r = h->result;
     const double start = MPI_Wtime();
     double mark;
-    tws_status worst = TWS_OK, status = prepare_share(h, rank, ranks);
+    tws_status worst = TWS_OK, status = prepare_share(h, rank);
     int step;
     /* one rank without memory ends all */
     double failed = status != TWS_OK;
@@ -216,8 +231,8 @@ static void print_traffic(const share *h, int ranks) {
         if (!h->result->measured[which]) continue;
         passes = (double)h->result->spectrum[which].passes;
         snprintf(name, sizeof name, "spectrum of W%d", which < 2 ? which : 2);
-        print_line(name, &h->spectrum[which], 4.0 * inputs * passes, "4 d passes");
-        printf("%-22s%14.1f%14.0f  %-26s\n", "  each pass", h->spectrum[which].numbers / passes, 4.0 * inputs, "4 d");
+        print_line(name, &h->spectrum[which], 2.0 * inputs * passes, "2 d passes");
+        printf("%-22s%14.1f%14.0f  %-26s\n", "  each pass", h->spectrum[which].numbers / passes, 2.0 * inputs, "2 d");
     }
 }
 
@@ -225,6 +240,7 @@ int main(int count, char **arguments) {
     static settings s;
     static outcome o;
     share h;
+    double budget;
     int rank, ranks, status = 0;
     tws_status done;
     (void)run_command; /* the main program of twostep.c is not wanted here */
@@ -234,13 +250,17 @@ int main(int count, char **arguments) {
     if (rank != 0 && freopen("/dev/null", "w", stderr) == NULL) status = EXIT_FAILED; /* one voice for bad options */
     default_settings(&s, COMMAND_RUN);
     if (status == 0) status = parse_options(&s, count - 1, arguments + 1);
+    budget = s.memory_budget;
+    s.memory_budget = 0.0; /* of one rank, not of the whole network */
     if (status == 0) status = finish_settings(&s);
+    s.memory_budget = budget;
     if (status == 0 && (size_t)ranks > s.config.neurons)
         status = misuse("there are more ranks than neurons, each needs one%s%s%s", "", "", "");
+    memset(&h, 0, sizeof h);
+    h.s = &s;
+    h.result = &o.measured;
+    if (status == 0) status = plan_share(&h, rank, ranks);
     if (status == 0) {
-        memset(&h, 0, sizeof h);
-        h.s = &s;
-        h.result = &o.measured;
         if (s.threads < 1 && ranks > 1) s.context.threads = 1;
         s.context.reduce = sum_over_ranks;
         s.context.reduce_user = &h.now;
