@@ -2122,9 +2122,9 @@ TWSI_FN void twsi_curve_open(twsi_curve *curve, const tws_activation *activation
 }
 /* ---- matrix product: constants of all kernels ---- */
 
-/* Rows of A and columns of B packed at once: enough that few products are cut, and no more than
-   25 MiB of panels. Multiples of every tile. */
-#define TWSI_GEMM_PACKED_ROWS 4104
+/* Rows of A and columns of B packed at once: enough that few products are cut, and 13 MiB of
+   panels at most (26 in double). The columns serve every block of rows. Multiples of every tile. */
+#define TWSI_GEMM_PACKED_ROWS 2112
 #define TWSI_GEMM_PACKED_COLUMNS 4128
 /* Rows of one task, a multiple of every tile: short (0.3 ms), so that workers finish together. */
 #define TWSI_GEMM_TASK_ROWS 264
@@ -5133,7 +5133,7 @@ typedef struct twsi_svd {
     double *p, *q;
     size_t count;
     tws_real *block; /* GROUP x columns: x in the precision of the matrix */
-    tws_real *sums;  /* partial in the precision of the matrix */
+    tws_real *sums;  /* partial in the precision of the matrix: the same memory, as a pass has either */
 
     /* basis */
     size_t capacity, widest, width;
@@ -6146,7 +6146,7 @@ TWSI_FN tws_status twsi_svd_prepare(twsi_svd *svd, twsi_svd_output *out) {
     if (svd->matrix != NULL) {
         svd->partial = (double *)twsi_take(pool, svd->chunks * TWSI_SVD_GROUP,
                                            n * sizeof(double));
-        svd->sums = (tws_real *)twsi_take(pool, svd->chunks * TWSI_SVD_GROUP, n * sizeof(tws_real));
+        svd->sums = (tws_real *)svd->partial;
         svd->block = (tws_real *)twsi_take(pool, n, TWSI_SVD_GROUP * sizeof(tws_real));
     }
     svd->product = (double *)twsi_take(pool, m, TWSI_SVD_GROUP * sizeof(double));
