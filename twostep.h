@@ -2128,6 +2128,8 @@ TWSI_FN void twsi_curve_open(twsi_curve *curve, const tws_activation *activation
 #define TWSI_GEMM_PACKED_COLUMNS 4128
 /* Rows of one task, a multiple of every tile: short (0.3 ms), so that workers finish together. */
 #define TWSI_GEMM_TASK_ROWS 264
+/* ... and of one part where only one side of the diagonal is wanted; a multiple of every tile too. */
+#define TWSI_GEMM_STAIR 24
 /* Rows or columns that one packing task copies: whole kilobytes from each source row. */
 #define TWSI_GEMM_PACK_GROUP 256
 /* Entries of a block of B that is read where it lies: packing pays only beyond the L2 cache. */
@@ -4832,16 +4834,39 @@ TWSI_FN void twsi_gemm_pack_task(void *data, size_t index, size_t worker) {
     }
 }
 
-/* Columns from first, count of them: a panel of B that lies in place has the next one beside it. */
-TWSI_FN void twsi_gemm_columns(const twsi_gemm_job *job, size_t row, size_t first, size_t count) {
+/* Rows from row, height of them, and columns from first, count of them: a panel of B that lies in
+   place has the next one beside it. */
+TWSI_FN void twsi_gemm_columns(const twsi_gemm_job *job, size_t row, size_t height, size_t first,
+                               size_t count) {
     const twsi_kernels *s = job->kernels;
     const int in_place = first < job->in_place;
-    s->gemm_block(twsi_min(job->m - row, TWSI_GEMM_TASK_ROWS), count, job->depth, job->alpha,
+    s->gemm_block(height, count, job->depth, job->alpha,
                   job->a_panels + row / s->gemm_rows * job->a_size, job->a_size,
                   in_place ? job->b + first
                            : job->b_panels + first / s->gemm_columns * job->b_size,
                   in_place ? s->gemm_columns : job->b_size, in_place ? job->ldb : s->gemm_columns,
                   job->beta, job->c + row * job->ldc + first, job->ldc);
+}
+
+/* The same up to column end, of which the leading ones may lie in place. */
+TWSI_FN void twsi_gemm_rows(const twsi_gemm_job *job, size_t row, size_t height, size_t first,
+                            size_t end) {
+    const size_t packed = twsi_max(first, twsi_min(end, job->in_place));
+    if (first < packed) twsi_gemm_columns(job, row, height, first, packed - first);
+    if (packed < end) twsi_gemm_columns(job, row, height, packed, end - packed);
+}
+
+/* Where the diagonal of C cuts through, few rows at a time, each up to the tile that holds it. */
+TWSI_FN void twsi_gemm_stairs(const twsi_gemm_job *job, size_t row, size_t height, size_t first,
+                              size_t end) {
+    const size_t tile = job->kernels->gemm_columns;
+    size_t i, h;
+    for (i = row; i < row + height; i += h) {
+        const size_t last = job->row + i + TWSI_GEMM_STAIR; /* of C, and where it ends here: */
+        const size_t wanted = last > job->column ? twsi_ceil_div(last - job->column, tile) : 0;
+        h = twsi_min(TWSI_GEMM_STAIR, row + height - i);
+        twsi_gemm_rows(job, i, h, first, twsi_max(first, twsi_min(end, wanted * tile)));
+    }
 }
 
 /* Tasks of one block of B follow each other, so a worker finds it in its cache more often. */
@@ -4850,11 +4875,12 @@ TWSI_FN void twsi_gemm_block_task(void *data, size_t index, size_t worker) {
     const size_t row = index % job->row_tasks * TWSI_GEMM_TASK_ROWS;
     const size_t first = index / job->row_tasks * job->kernels->gemm_block_columns;
     const size_t end = twsi_min(job->n, first + job->kernels->gemm_block_columns);
-    const size_t packed = twsi_max(first, twsi_min(end, job->in_place));
+    const size_t height = twsi_min(job->m - row, TWSI_GEMM_TASK_ROWS);
     (void)worker;
-    if (job->lower && job->column + first >= job->row + row + TWSI_GEMM_TASK_ROWS) return;
-    if (first < packed) twsi_gemm_columns(job, row, first, packed - first);
-    if (packed < end) twsi_gemm_columns(job, row, packed, end - packed);
+    if (job->lower && job->column + end > job->row + row)
+        twsi_gemm_stairs(job, row, height, first, end);
+    else
+        twsi_gemm_rows(job, row, height, first, end);
 }
 
 TWSI_FN void twsi_gemm_run(twsi_team *team, size_t count, tws_task task, twsi_gemm_job *job) {
@@ -11685,7 +11711,8 @@ TWSI_FN tws_status twsi_conjugate(twsi_gradients *g, const double *b, double *x)
 
 /* ---- blocked Cholesky in tws_real ---- */
 
-#define TWSI_CHOLESKY_BLOCK 128
+#define TWSI_CHOLESKY_BLOCK 128 /* columns factored in double, on one thread */
+#define TWSI_CHOLESKY_PANEL (2048 / sizeof(tws_real)) /* ... and subtracted together */
 
 typedef struct twsi_factor {
     twsi_team *team;
@@ -11734,27 +11761,43 @@ TWSI_FN int twsi_factor_block(twsi_factor *f, size_t width) {
     return 1;
 }
 
-/* a = L L' in place (lower triangle). Returns 0 where the numbers at hand are not positive
-   definite. */
+/* Columns [start, start + width) of L, from columns of a that lack nothing but the products of
+   columns [done, start) of L. Returns 0 when a pivot is not positive. */
+TWSI_FN int twsi_factor_columns(twsi_factor *f, size_t done, size_t start, size_t width) {
+    const size_t m = f->size, below = m - start - width;
+    tws_real *corner = f->a + start * m + start;
+    size_t i, j;
+    if (start > done)
+        twsi_gemm_with(f->team, &f->buffers, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, m - start, width,
+                       start - done, -1, f->a + start * m + done, m, f->a + start * m + done, m, 1,
+                       corner, m);
+    for (i = 0; i < width; i++)
+        for (j = i; j < width; j++) f->block[i * width + j] = (double)corner[j * m + i];
+    if (!twsi_factor_block(f, width)) return 0;
+    for (i = 0; i < width; i++)
+        for (j = 0; j <= i; j++) corner[i * m + j] = (tws_real)f->block[j * width + i];
+    for (i = 0; i < below; i++)
+        memcpy(f->panel + i * width, corner + (width + i) * m, width * sizeof(tws_real));
+    twsi_gemm_with(f->team, &f->buffers, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, below, width, width, 1,
+                   f->panel, width, f->small, width, 0, corner + width * m, m);
+    return 1;
+}
+
+/* a = L L' in place (lower triangle). Panels of columns are subtracted from all that follows, in
+   products as deep as a block of the matrix product. Returns 0 where the numbers at hand are not
+   positive definite. */
 TWSI_FN int twsi_cholesky(twsi_factor *f) {
-    const size_t m = f->size;
-    size_t k, i, j;
+    const size_t m = f->size, most = TWSI_CHOLESKY_PANEL;
+    size_t k, i, end;
     f->least = HUGE_VAL;
-    for (k = 0; k < m; k += TWSI_CHOLESKY_BLOCK) {
-        const size_t width = twsi_min(TWSI_CHOLESKY_BLOCK, m - k), below = m - k - width;
-        tws_real *corner = f->a + k * m + k;
-        if (k > 0)
-            twsi_gemm_with(f->team, &f->buffers, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, m - k, width, k,
-                           -1, f->a + k * m, m, f->a + k * m, m, 1, corner, m);
-        for (i = 0; i < width; i++)
-            for (j = i; j < width; j++) f->block[i * width + j] = (double)corner[j * m + i];
-        if (!twsi_factor_block(f, width)) return 0;
-        for (i = 0; i < width; i++)
-            for (j = 0; j <= i; j++) corner[i * m + j] = (tws_real)f->block[j * width + i];
-        for (i = 0; i < below; i++)
-            memcpy(f->panel + i * width, corner + (width + i) * m, width * sizeof(tws_real));
-        twsi_gemm_with(f->team, &f->buffers, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, below, width, width,
-                       1, f->panel, width, f->small, width, 0, corner + width * m, m);
+    for (k = 0; k < m; k = end) {
+        tws_real *rest;
+        end = twsi_min(m, k + most);
+        for (i = k; i < end; i += TWSI_CHOLESKY_BLOCK)
+            if (!twsi_factor_columns(f, k, i, twsi_min(TWSI_CHOLESKY_BLOCK, end - i))) return 0;
+        rest = f->a + end * m + k;
+        twsi_gemm_part(f->team, &f->buffers, 1, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, m - end, m - end,
+                       end - k, -1, rest, m, rest, m, 1, rest + (end - k), m);
     }
     return 1;
 }

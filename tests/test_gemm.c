@@ -207,6 +207,52 @@ static void test_factors(tws_context *context, const twsi_kernels *kernels) {
     CHECK(ok);
 }
 
+/* With lower, the entries on and below the diagonal are the bits of the whole product. */
+static int same_below(twsi_team *team, twsi_pool *pool, tws_transpose ta, tws_transpose tb,
+                      size_t m, size_t k) {
+    const twsi_gemm_buffers buffers = twsi_gemm_prepare(team, pool, m, m, k);
+    tws_real *a = make(m * k), *b = make(k * m), *all = make(m * m), *half = make(m * m);
+    size_t i;
+    int ok = pool->status == TWS_OK;
+    for (i = 0; i < m * k; i++) a[i] = (tws_real)((double)(i * 7919 % 1009) / 1009 - 0.5);
+    for (i = 0; i < m * k; i++) b[i] = (tws_real)((double)(i * 104729 % 997) / 997 - 0.5);
+    for (i = 0; i < m * m; i++) all[i] = half[i] = (tws_real)(i % 13);
+    if (ok) {
+        twsi_gemm_part(team, &buffers, 0, ta, tb, m, m, k, 1, a, ta ? m : k, b, tb ? k : m, -1, all,
+                       m);
+        twsi_gemm_part(team, &buffers, 1, ta, tb, m, m, k, 1, a, ta ? m : k, b, tb ? k : m, -1,
+                       half, m);
+    }
+    for (i = 0; i < m; i++) ok &= memcmp(all + i * m, half + i * m, (i + 1) * sizeof *all) == 0;
+    if (m > 1000) { /* ... and most of those above are left out */
+        size_t left = 0, j;
+        for (i = 0; i < m; i++)
+            for (j = i + 1; j < m; j++) left += half[i * m + j] == (tws_real)((i * m + j) % 13);
+        ok &= (double)left > 0.9 * 0.5 * (double)(m * (m - 1));
+    }
+    free(a);
+    free(b);
+    free(all);
+    free(half);
+    return ok;
+}
+
+static void test_lower(tws_context *context) {
+    const size_t sizes[] = {1,   7,   8,   23,  24,  25,   47,
+                            100, 191, 193, 265, 511, 1001, TWSI_GEMM_PACKED_ROWS + 30};
+    size_t s;
+    twsi_team team;
+    twsi_pool pool;
+    CHECK(twsi_team_open(&team, context, TWSI_MAX_THREADS) == TWS_OK);
+    for (s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        twsi_pool_open(&pool, context);
+        CHECK(same_below(&team, &pool, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, sizes[s], 5 + s));
+        CHECK(same_below(&team, &pool, TWS_TRANSPOSE, TWS_NO_TRANSPOSE, sizes[s], 19));
+        twsi_pool_close(&pool);
+    }
+    twsi_team_close(&team);
+}
+
 /* NaN and infinity stay in their row and column, whatever the padding of the tiles. */
 static void test_not_finite(tws_context *context, const twsi_kernels *kernels) {
     const size_t m = kernels->gemm_rows + 1, n = kernels->gemm_columns + 1, k = 5;
@@ -434,6 +480,7 @@ int main(void) {
         test_buffers(&context);
         context.threads = 3;
         test_factors(&context, kernels);
+        test_lower(&context);
         test_big(&context, 700, 600, 1100);
     }
     test_bad_arguments();
