@@ -2128,7 +2128,7 @@ TWSI_FN void twsi_curve_open(twsi_curve *curve, const tws_activation *activation
 #define TWSI_GEMM_PACKED_COLUMNS 4128
 /* Rows of one task, a multiple of every tile: short (0.3 ms), so that workers finish together. */
 #define TWSI_GEMM_TASK_ROWS 264
-/* ... and of one part where only one side of the diagonal is wanted; a multiple of every tile too. */
+/* ... and of one part where one side of the diagonal is wanted; a multiple of every tile too. */
 #define TWSI_GEMM_STAIR 24
 /* Rows or columns that one packing task copies: whole kilobytes from each source row. */
 #define TWSI_GEMM_PACK_GROUP 256
@@ -5159,7 +5159,7 @@ typedef struct twsi_svd {
     double *p, *q;
     size_t count;
     tws_real *block; /* GROUP x columns: x in the precision of the matrix */
-    tws_real *sums;  /* partial in the precision of the matrix: the same memory, as a pass has either */
+    tws_real *sums;  /* the same memory in the precision of the matrix: a pass has either */
 
     /* basis */
     size_t capacity, widest, width;
