@@ -11282,9 +11282,10 @@ TWS_API tws_status tws_surrogate(tws_context *context, const tws_theory_input *i
     size_t N, d, n, p, r, i;
     array[0] = X1, array[1] = y1, array[2] = X2, array[3] = y2, array[4] = readout;
     array[5] = directions;
+    if (input != NULL && step2 == NULL) /* before the data are read */
+        return twsi_fail(context, TWS_BAD_ARGUMENT, "step2 is NULL");
     status = twsi_surrogate_check(context, input, array, 6);
     if (status != TWS_OK) return status;
-    if (step2 == NULL) return twsi_fail(context, TWS_BAD_ARGUMENT, "step2 is NULL");
     N = (size_t)input->neurons, d = (size_t)input->inputs, n = (size_t)input->samples;
     p = input->target.directions;
     r = p + TWSI_MEANS + 2 * TWSI_HEAVY;

@@ -908,6 +908,43 @@ static void test_both(void) {
     }
 }
 
+/* ---- from few neurons to many ---- */
+
+/* At one step size the part of the target that the first outlier holds is that of the limit of large N
+   from a handful of neurons on: mean over 20 runs, within 4 standard errors and what N still costs. */
+static void test_few_neurons(void) {
+    static const size_t neurons[] = {8, 32, 128};
+    static tws_result r;
+    size_t i;
+    int mode, step;
+    for (i = 0; i < 3; i++)
+        for (mode = 0; mode < 2; mode++) {
+            tws_config c = tws_default_config();
+            tws_theory_input input;
+            tws_prediction p[2];
+            double sum[2] = {0, 0}, square[2] = {0, 0};
+            c.neurons = neurons[i], c.inputs = 256, c.samples = 2048, c.top = 1;
+            c.alpha1 = c.alpha2 = 0, c.scale1 = 8, c.scale2 = 16;
+            c.batches = mode ? TWS_REUSE : TWS_FRESH;
+            input = tws_theory_from_config(&c);
+            CHECK(tws_predict(NULL, &input, &p[0], &p[1]) == TWS_OK && p[0].outliers == 1 && p[1].outliers == 1);
+            for (c.seed = 1; c.seed <= 20; c.seed++) {
+                CHECK(tws_run(NULL, &c, 0, &r) == TWS_OK);
+                for (step = 0; step < 2; step++) {
+                    const int which = step == 0 ? TWS_ONE_STEP : mode ? TWS_TWO_STEPS_REUSE : TWS_TWO_STEPS_FRESH;
+                    const double held = r.spectrum[which].alignments[0];
+                    sum[step] += held / 20;
+                    square[step] += held * held / 20;
+                }
+            }
+            for (step = 0; step < 2; step++) {
+                const double error = sqrt(fmax(0, square[step] - sum[step] * sum[step]) / 19);
+                CHECK(error < 0.01);
+                CHECK_NEAR(sum[step], p[step].alignments[0], 4 * error + 0.03 / (double)neurons[i]);
+            }
+        }
+}
+
 /* ---- warnings ---- */
 
 static int warned(const tws_theory_input *input, const char *what) {
@@ -1084,6 +1121,7 @@ int main(int argc, char **argv) {
     test_sees();
     test_equivalents();
     test_both();
+    test_few_neurons();
     test_nonsense();
     test_wild();
     test_threads();
