@@ -55,7 +55,7 @@ target() {
         return
     fi
     (cd "$here/cwd" && TMPDIR=$here/cwd ASAN_OPTIONS=allocator_may_return_null=1 \
-        limited $((seconds + 120)) "$here/fuzz" -seed=1 -max_total_time="$seconds" -timeout=30 \
+        limited $((seconds + 120)) "$here/fuzz" -seed=1 -max_total_time="$seconds" -timeout=100 \
         -rss_limit_mb=2500 -max_len=3000 $dictionary -artifact_prefix="$here/found/" "$here/grown" $options) >>"$log" 2>&1
     status=$?
     if [ "$status" -eq 0 ]; then
