@@ -71,7 +71,7 @@
  *   arithmetic, -funsafe-math-optimizations, clang's -ffp-contract=fast.)
  *     D0  tws_random_*, tws_make_*, tws_default_*, tws_custom_*, tws_activation_name*,
  *         tws_target_name*, tws_status_text, tws_version, tws_kernel_name, tws_check,
- *         tws_output_scale, tws_bulk_*, tws_theory_from_config
+ *         tws_output_scale, tws_bulk_*, tws_network_from_config, tws_theory_from_config
  *   The same bits on the same kernel, whatever the number of threads.
  *     D1  tws_activate, tws_gemm, tws_svd*, tws_singular_values, tws_forward, tws_loss,
  *         tws_gradient, tws_step, tws_measure, tws_count_outliers, tws_features, tws_ridge*,
@@ -676,6 +676,11 @@ typedef struct tws_network {
     const tws_real *weights; /* count x inputs, row i is neuron i */
     const tws_real *readout; /* count */
 } tws_network;
+
+/* The network of a configuration with these weights (neurons x inputs) and this readout (neurons),
+   which stay where they are. config must not be NULL. */
+TWS_API tws_network tws_network_from_config(const tws_config *config, const tws_real *weights,
+                                            const tws_real *readout);
 
 /* n samples of any origin, owned by the caller. */
 typedef struct tws_batch {
@@ -7113,6 +7118,18 @@ TWS_API double tws_output_scale(const tws_config *config) {
     return config->output_scale < 0.0 ? 1.0 / sqrt((double)config->neurons) : config->output_scale;
 }
 
+TWS_API tws_network tws_network_from_config(const tws_config *config, const tws_real *weights,
+                                            const tws_real *readout) {
+    tws_network network;
+    network.count = config->neurons;
+    network.inputs = config->inputs;
+    network.output_scale = tws_output_scale(config);
+    network.activation = config->activation;
+    network.weights = weights;
+    network.readout = readout;
+    return network;
+}
+
 TWS_API double tws_step_size(const tws_config *config, int step) {
     const double alpha = step == 1 ? config->alpha1 : config->alpha2;
     const double scale = step == 1 ? config->scale1 : step == 2 ? config->scale2 : 0.0;
@@ -12733,12 +12750,7 @@ TWSI_FN tws_status twsi_run_all(twsi_run_state *run, twsi_pool *pool, unsigned c
     const size_t bytes = c->neurons * c->inputs * sizeof(tws_real);
     tws_result *result = run->result;
     tws_status status = twsi_run_data(run);
-    run->network.count = c->neurons;
-    run->network.inputs = c->inputs;
-    run->network.output_scale = tws_output_scale(c);
-    run->network.activation = c->activation;
-    run->network.weights = run->weights;
-    run->network.readout = run->readout;
+    run->network = tws_network_from_config(c, run->weights, run->readout);
     if (status == TWS_OK && cases > 1u << TWS_INITIAL) status = twsi_run_prepare(run, pool);
     if (status == TWS_OK && (cases >> TWS_INITIAL & 1))
         status = twsi_run_measure(run, TWS_INITIAL, worst);
@@ -12959,12 +12971,8 @@ TWSI_FN tws_status twsi_phase_data(twsi_phase *phase) {
     if (status == TWS_OK) status = tws_make_directions(context, c, phase->directions);
     if (status == TWS_OK)
         status = tws_make_batch(context, c, phase->directions, 0, phase->inputs, phase->labels);
-    network.count = c->neurons;
-    network.inputs = c->inputs;
-    network.output_scale = phase->scale = tws_output_scale(c);
-    network.activation = c->activation;
-    network.weights = phase->weights0;
-    network.readout = phase->readout;
+    network = tws_network_from_config(c, phase->weights0, phase->readout);
+    phase->scale = network.output_scale;
     batch.samples = c->samples;
     batch.inputs = phase->inputs;
     batch.labels = phase->labels;

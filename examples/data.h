@@ -59,13 +59,6 @@ static tws_real *own_read(const char *option_name, const char *name, npy_array *
     return x;
 }
 
-static double own_dot(const tws_real *a, const tws_real *b, size_t count) {
-    double sum = 0.0;
-    size_t i;
-    for (i = 0; i < count; i++) sum += (double)a[i] * (double)b[i];
-    return sum;
-}
-
 /* The rows of the directions must be orthonormal. */
 static int own_directions(settings *s, own_data *d) {
     npy_array array;
@@ -83,7 +76,7 @@ static int own_directions(settings *s, own_data *d) {
                           "rows: %lu", s->directions_file, (unsigned long)array.columns, (unsigned long)inputs);
     for (i = 0; i < array.rows; i++)
         for (j = 0; j <= i; j++) {
-            const double product = own_dot(d->directions + i * inputs, d->directions + j * inputs, inputs);
+            const double product = real_dot(d->directions + i * inputs, d->directions + j * inputs, inputs);
             if (fabs(product - (i == j ? 1.0 : 0.0)) > 1e-3)
                 return own_refuse("--directions-file '%s': its rows %lu and %lu are not orthonormal",
                                   s->directions_file, (unsigned long)j, (unsigned long)i);
@@ -313,14 +306,8 @@ static tws_status own_step(settings *s, own_data *d, int t, double *seconds) {
     const tws_config *c = &s->config;
     const double begin = seconds_now();
     const tws_batch batch = own_batch(s, d, t == 2);
-    tws_network network;
+    tws_network network = tws_network_from_config(c, d->weights[t - 1], d->readout);
     tws_status status = TWS_OK;
-    network.count = c->neurons;
-    network.inputs = c->inputs;
-    network.output_scale = tws_output_scale(c);
-    network.activation = c->activation;
-    network.weights = d->weights[t - 1];
-    network.readout = d->readout;
     if (s->save != NULL) status = tws_gradient(&s->context, &network, &batch, d->gradients[t - 1], NULL);
     memcpy(d->weights[t], d->weights[t - 1], c->neurons * c->inputs * sizeof(tws_real));
     network.weights = d->weights[t];
@@ -333,19 +320,13 @@ static tws_status own_measure(settings *s, const own_data *d, outcome *o) {
     const tws_config *c = &s->config;
     const double begin = seconds_now();
     tws_result *r = &o->measured;
-    tws_network network;
     tws_batch batch = own_batch(s, d, 0);
     tws_status status = TWS_OK, worst = TWS_OK;
     int k;
-    network.count = c->neurons;
-    network.inputs = c->inputs;
-    network.output_scale = tws_output_scale(c);
-    network.activation = c->activation;
-    network.readout = d->readout;
     r->loss_samples = batch.samples = c->samples < 512 ? c->samples : 512;
     for (k = 0; k < 3 && (status == TWS_OK || status == TWS_NOT_CONVERGED); k++) {
         const int which = k < 2 ? k : c->batches == TWS_FRESH ? TWS_TWO_STEPS_FRESH : TWS_TWO_STEPS_REUSE;
-        network.weights = d->weights[k];
+        const tws_network network = tws_network_from_config(c, d->weights[k], d->readout);
         status = tws_measure(&s->context, d->weights[k], c->neurons, c->inputs, d->readout, d->directions,
                              c->target.directions, c->top, c->seed, &r->spectrum[which]);
         if (status == TWS_NOT_CONVERGED) worst = status;

@@ -254,16 +254,11 @@ static tws_status step(run *r, double rate) {
     const settings *s = r->s;
     const double scale = r->config.output_scale; /* 0: correlation */
     const double factor = (scale > 0.0 ? scale : 1.0) * (s->sum ? (double)r->n : 1.0);
-    tws_network network;
+    tws_network network = tws_network_from_config(&r->config, r->weights, r->readout);
     tws_batch batch;
     tws_status status;
     size_t i, k;
-    network.count = r->P;
-    network.inputs = r->d;
-    network.output_scale = scale;
-    network.activation = s->activation;
-    network.weights = r->weights;
-    network.readout = r->readout;
+    network.count = r->P; /* of one neuron the configuration has two */
     batch.samples = r->n;
     batch.inputs = r->inputs;
     batch.labels = r->labels;

@@ -371,12 +371,7 @@ static tws_status risk_seed(const risk_plan *p, risk_data *d, risk_result *r, si
     tws_status status;
     size_t alpha, which, size, i;
     c.seed += seed;
-    network.count = c.neurons;
-    network.inputs = c.inputs;
-    network.output_scale = tws_output_scale(&c);
-    network.activation = c.activation;
-    network.weights = d->weights;
-    network.readout = d->readout;
+    network = tws_network_from_config(&c, d->weights, d->readout);
     status = risk_make_data(p, d, &c);
     for (i = 0; status == TWS_OK && i < p->test; i++)
         r->label_square += (double)d->labels[3][i] * (double)d->labels[3][i] / (double)(p->test * p->seeds);

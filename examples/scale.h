@@ -92,12 +92,7 @@ static tws_status scale_train(tws_context *context, const tws_config *c, scale_d
     if (status == TWS_OK) status = tws_make_batch(context, c, d->directions, 0, d->inputs, d->labels);
     if (status != TWS_OK) return status;
     memcpy(d->weights, d->initial, c->neurons * c->inputs * sizeof *d->weights);
-    network.count = c->neurons;
-    network.inputs = c->inputs;
-    network.output_scale = tws_output_scale(c);
-    network.activation = c->activation;
-    network.weights = d->weights;
-    network.readout = d->readout;
+    network = tws_network_from_config(c, d->weights, d->readout);
     batch.samples = c->samples;
     batch.inputs = d->inputs;
     batch.labels = d->labels;

@@ -48,17 +48,15 @@ typedef struct show_lanczos {
 /* Takes the parts along earlier vectors out of x, twice; returns what length is left, and makes x a
    unit vector. */
 static double show_orthogonalise(tws_real *x, const tws_real *basis, size_t kept, size_t stride, size_t length) {
-    double norm = 0.0;
+    double norm;
     size_t turn, k, i;
     for (turn = 0; turn < 2; turn++)
         for (k = 0; k < kept; k++) {
             const tws_real *b = basis + k * stride;
-            double dot = 0.0;
-            for (i = 0; i < length; i++) dot += (double)b[i] * (double)x[i];
+            const double dot = real_dot(b, x, length);
             for (i = 0; i < length; i++) x[i] = (tws_real)((double)x[i] - dot * (double)b[i]);
         }
-    for (i = 0; i < length; i++) norm += (double)x[i] * (double)x[i];
-    norm = sqrt(norm);
+    norm = sqrt(real_dot(x, x, length));
     for (i = 0; i < length && norm > 0.0; i++) x[i] = (tws_real)((double)x[i] / norm);
     return norm;
 }

@@ -161,6 +161,17 @@ static void close_table(sweep_table *t) {
     memset(t, 0, sizeof *t);
 }
 
+/* The grid alone: who computes it says in which order, and hears of the cells. */
+static tws_sweep_plan plan_of(const sweep_table *t) {
+    tws_sweep_plan plan;
+    memset(&plan, 0, sizeof plan);
+    plan.alpha1 = t->alpha1;
+    plan.rows = t->rows;
+    plan.alpha2 = t->alpha2;
+    plan.columns = t->columns;
+    return plan;
+}
+
 static int no_memory(void) {
     fprintf(stderr, "twostep: out of memory\n");
     return EXIT_FAILED;
@@ -627,11 +638,7 @@ static int compute_table(sweep_table *t, sweep_file *file) {
     work_state.table = t;
     work_state.file = file;
     start_clock(&work_state.clock, s, t->done, t->wanted);
-    memset(&plan, 0, sizeof plan);
-    plan.alpha1 = t->alpha1;
-    plan.rows = t->rows;
-    plan.alpha2 = t->alpha2;
-    plan.columns = t->columns;
+    plan = plan_of(t);
     plan.skip = t->skip;
     plan.next = next_row;
     plan.report = report_row;

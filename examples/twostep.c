@@ -87,6 +87,13 @@ static double seconds_now(void) {
 #endif
 }
 
+static double real_dot(const tws_real *a, const tws_real *b, size_t count) {
+    double sum = 0.0;
+    size_t i;
+    for (i = 0; i < count; i++) sum += (double)a[i] * (double)b[i];
+    return sum;
+}
+
 /* ---- options ---- */
 
 typedef enum option_kind {

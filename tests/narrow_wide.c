@@ -20,12 +20,7 @@ int main(int count, char **arguments) {
     config.seed = 7;
     ok = tws_make_weights(NULL, &config, 0, P, weights) == TWS_OK && tws_make_readout(NULL, &config, 0, P, readout) == TWS_OK &&
          tws_make_directions(NULL, &config, direction) == TWS_OK;
-    network.count = P;
-    network.inputs = D;
-    network.output_scale = tws_output_scale(&config);
-    network.activation = config.activation;
-    network.weights = weights;
-    network.readout = readout;
+    network = tws_network_from_config(&config, weights, readout);
     batch.samples = SAMPLES;
     batch.inputs = inputs;
     batch.labels = labels;

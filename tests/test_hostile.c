@@ -886,6 +886,12 @@ static void formulas(void) {
     CHECK(tws_theory_warnings(&context, &theory, &out.limit, &out.two, NULL) == TWS_BAD_ARGUMENT);
     config.output_scale = TWS_MEAN_FIELD;
     CHECK(is_finite(tws_output_scale(&config)));
+    {
+        const tws_network made = tws_network_from_config(&config, in.W, in.a);
+        CHECK(made.count == N && made.inputs == D && made.output_scale == tws_output_scale(&config) && made.weights == in.W &&
+              made.readout == in.a && made.activation.kind == config.activation.kind);
+        CHECK(tws_network_from_config(&config, NULL, NULL).weights == NULL);
+    }
     for (i = 0; i < 33; i++, bound *= 2) { /* bound 0 at last */
         const double u = tws_random_uniform(&random);
         const uint32_t below = tws_random_below(&random, bound);

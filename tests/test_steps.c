@@ -29,14 +29,7 @@ static tws_config small_config(void) {
 }
 
 static tws_network small_network(const tws_config *config) {
-    tws_network network;
-    network.count = N;
-    network.inputs = D;
-    network.output_scale = tws_output_scale(config);
-    network.activation = config->activation;
-    network.weights = W;
-    network.readout = A;
-    return network;
+    return tws_network_from_config(config, W, A);
 }
 
 static tws_batch small_batch(void) {

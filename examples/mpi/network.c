@@ -112,13 +112,8 @@ static tws_status prepare_share(share *h, int rank) {
 }
 
 static tws_network network_of(const share *h) {
-    tws_network network;
-    network.count = h->count;
-    network.inputs = h->s->config.inputs;
-    network.output_scale = tws_output_scale(&h->s->config);
-    network.activation = h->s->config.activation;
-    network.weights = h->weights;
-    network.readout = h->readout;
+    tws_network network = tws_network_from_config(&h->s->config, h->weights, h->readout);
+    network.count = h->count; /* of all neurons */
     return network;
 }
 

@@ -197,11 +197,7 @@ static int mpi_report(void *user, size_t row, const tws_spectrum *cells) {
 static void compute_units(worker *w, settings *s) {
     sweep_table *t = &w->table;
     tws_sweep_plan plan;
-    memset(&plan, 0, sizeof plan);
-    plan.alpha1 = t->alpha1;
-    plan.rows = t->rows;
-    plan.alpha2 = t->alpha2;
-    plan.columns = t->columns;
+    plan = plan_of(t);
     plan.next = mpi_next;
     plan.report = mpi_report;
     plan.user = w;
