@@ -59,8 +59,8 @@ static const option options[] = {
      "rows as they come, rescaled to length 1 after each step, or that with the gradient projected first (none)"},
     {"--extragradient", 'r', FIELD(look), -1e12, 1e12, NULL,
      "R0: the gradient is taken at W - R0 times the gradient, on the same batch; negative as in SAM (0)"},
-    {"--activation", 'w', FIELD(activation), 0, 0, NULL, "as in twostep (shifted-tanh)"},
-    {"--target", 'w', FIELD(target), 0, 0, NULL, "as in twostep (step3)"},
+    {"--activation", 'w', FIELD(activation), 0, 0, NULL, "of the neurons (shifted-tanh)"},
+    {"--target", 'w', FIELD(target), 0, 0, NULL, "of the teacher (step3)"},
     {"--noise", 'r', FIELD(noise), 0, 1e6, NULL, "standard deviation of the label noise (0)"},
     {"--batches", 'w', FIELD(batches), 0, 0, "fresh reuse both", "a new batch for each step, the first one, or both in turn (both)"},
     {"--readout", 'w', FIELD(signs), 0, 0, "gaussian signs", "a_i ~ N(0, 1/P) as in twostep, or +1 and -1 in turn (signs)"},
@@ -102,17 +102,34 @@ static int word_index(const char *words, const char *value) {
     return -1;
 }
 
+/* What --activation or --target may be. */
+static const char *names_of(const option *o) {
+    static char text[320];
+    const int activation = strcmp(o->name, "--activation") == 0;
+    const int custom = activation ? (int)TWS_CUSTOM_ACTIVATION : (int)TWS_CUSTOM_TARGET;
+    const int last = activation ? (int)TWS_ACTIVATION_COUNT : (int)TWS_TARGET_COUNT;
+    size_t length = 0;
+    int k;
+    for (k = 0; k < last; k++) {
+        const char *name = activation ? tws_activation_name((tws_activation_kind)k) : tws_target_name((tws_target_kind)k);
+        if (k != custom)
+            length += (size_t)sprintf(text + length, "%s%s%s", length > 0 ? ", " : "", name,
+                                      strcmp(name, "hermite") == 0 ? ":c0,c1,..." : "");
+    }
+    return text;
+}
+
 static int apply_name(settings *s, const option *o, const char *value) {
     double number = 0.0;
     if (strcmp(o->name, "--activation") == 0) {
         if (strlen(value) >= sizeof s->activation_name || tws_activation_named(value, &s->activation) != TWS_OK)
-            return misuse(o->name, value, "an activation that 'twostep help' lists");
+            return misuse(o->name, value, names_of(o));
         strcpy(s->activation_name, value);
         return 0;
     }
     if (strcmp(o->name, "--target") == 0) {
         if (strlen(value) >= sizeof s->target_name || tws_target_named(value, &s->target) != TWS_OK)
-            return misuse(o->name, value, "a target that 'twostep help' lists");
+            return misuse(o->name, value, names_of(o));
         strcpy(s->target_name, value);
         return 0;
     }
@@ -154,10 +171,13 @@ static int apply(settings *s, const option *o, const char *value) {
 
 static void print_help(void) {
     size_t i;
-    printf("narrow: many steps of gradient descent, fresh batches against a reused one\n\noptions\n");
+    printf("narrow: many steps of gradient descent, fresh batches against a reused one\n\n"
+           "options (--name value or --name=value; defaults in brackets)\n");
     for (i = 0; i < OPTION_TOTAL; i++) {
-        printf("  %-16s%s\n", options[i].name, options[i].help);
-        if (options[i].words != NULL) printf("  %-16s%s\n", "", options[i].words);
+        const option *o = &options[i];
+        const int named = strcmp(o->name, "--activation") == 0 || strcmp(o->name, "--target") == 0;
+        printf("  %-16s%s\n", o->name, o->help);
+        if (o->words != NULL || named) printf("  %-16s%s\n", "", named ? names_of(o) : o->words);
     }
 }
 
@@ -165,22 +185,28 @@ static int parse(settings *s, int count, char **arguments) {
     int i, status;
     size_t k;
     for (i = 1; i < count; i++) {
+        const char *equals = strchr(arguments[i], '=');
+        const size_t length = equals != NULL ? (size_t)(equals - arguments[i]) : strlen(arguments[i]);
         const option *o = NULL;
         for (k = 0; k < OPTION_TOTAL; k++)
-            if (strcmp(arguments[i], options[k].name) == 0) o = &options[k];
+            if (strlen(options[k].name) == length && memcmp(arguments[i], options[k].name, length) == 0) o = &options[k];
         if (o == NULL) {
             fprintf(stderr, "narrow: unknown option '%s', 'narrow --help' lists what is allowed\n", arguments[i]);
             return EXIT_MISUSE;
         }
         if (o->kind == 'q') {
+            if (equals != NULL) {
+                fprintf(stderr, "narrow: %s takes no value, '%s' was given\n", o->name, equals + 1);
+                return EXIT_MISUSE;
+            }
             s->quiet = 1;
             continue;
         }
-        if (i + 1 >= count) {
+        if (equals == NULL && i + 1 >= count) {
             fprintf(stderr, "narrow: %s needs a value\n", o->name);
             return EXIT_MISUSE;
         }
-        status = apply(s, o, arguments[++i]);
+        status = apply(s, o, equals != NULL ? equals + 1 : arguments[++i]);
         if (status != 0) return status;
     }
     if (s->orthonormal < 0) s->orthonormal = s->width <= s->inputs;

@@ -137,7 +137,9 @@ def wide():
 def refusals():
     for options, status, word in ((('--width', '0'), 2, '--width is'), (('--width', '2.5'), 2, 'whole number'),
                                   (('--steps', '-1'), 2, '--steps'), (('--rate', 'nan'), 2, '--rate'),
-                                  (('--rate',), 2, 'needs a value'), (('--target', 'he33'), 2, '--target'),
+                                  (('--rate',), 2, 'needs a value'), (('--target', 'he33'), 2, 'linear, he2'),
+                                  (('--activation=tanhh',), 2, 'tanh, shifted-tanh'), (('--quiet=1',), 2, 'takes no value'),
+                                  (('--steps=x',), 2, "--steps is 'x'"), (('--rate=',), 2, "--rate is ''"),
                                   (('--frob', '1'), 2, 'unknown option'), (('--loss', 'max'), 2, 'mean sum'),
                                   (('--output-scale', '0'), 2, '--output-scale'),
                                   (('--width', '9', '--inputs', '8', '--init', 'orthonormal'), 2, '--init'),
@@ -150,6 +152,14 @@ def refusals():
         check(done.returncode == status and any(w in said for w in word.split('|')) and '\n' not in said and
               not done.stdout and not os.path.exists(name) and not os.path.exists(name + '.partial'),
               '%s: status %d, %r' % (' '.join(options), done.returncode, said))
+    for options in (('--width', '0'), ('--inputs', '1'), ('--samples', '1.5'), ('--steps', '1e7'), ('--rate', '1e13'),
+                    ('--power', '-1'), ('--weight-decay', '-1'), ('--extragradient', 'x'), ('--noise', '-1'), ('--seeds', '0'),
+                    ('--seed', '-1'), ('--threads', '65'), ('--constraint', 'ball'), ('--batches', 'old'), ('--readout', 'ones'),
+                    ('--init', 'zero'), ('--loss', 'hinge'), ('--output-scale', '-1'), ('--activation', ''), ('--target', ''),
+                    ('--csv', ''), ('--qcsv', '')):
+        done = subprocess.run((NARROW,) + options, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+        check(done.returncode == 2 and done.stderr.startswith("narrow: %s is '%s', it must be " % options) and
+              done.stderr.count('\n') == 1 and not done.stdout, '%s %s: %r' % (options + (done.stderr,)))
     done = subprocess.run((NARROW, '--csv', '/nonexistent/x.csv', '--batches', 'reuse'), stderr=subprocess.PIPE)
     check(done.returncode == 1 and b'cannot write' in done.stderr, 'a folder that is not there')
     done = subprocess.run((NARROW, '--csv', 'x.csv'), stderr=subprocess.PIPE, cwd=folder.name)
