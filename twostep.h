@@ -73,7 +73,7 @@
  *         tws_target_name*, tws_status_text, tws_version, tws_kernel_name, tws_check,
  *         tws_output_scale, tws_bulk_*, tws_network_from_config, tws_theory_from_config
  *   The same bits on the same kernel, whatever the number of threads.
- *     D1  tws_activate, tws_gemm, tws_svd*, tws_singular_values, tws_forward, tws_loss,
+ *     D1  tws_activate, tws_gemm*, tws_svd*, tws_singular_values, tws_forward, tws_loss,
  *         tws_gradient, tws_step, tws_measure, tws_count_outliers, tws_features, tws_ridge*,
  *         tws_kernel_path, tws_readout_outputs, tws_run*, tws_sweep
  *   Right within the stated error; the C library and its exp, tanh, pow enter, and so do kernels.
@@ -487,7 +487,7 @@ typedef enum tws_transpose { TWS_NO_TRANSPOSE, TWS_TRANSPOSE } tws_transpose;
  * Empty     m == 0 or n == 0: nothing happens. alpha == 0 or k == 0: C = beta C, A and B are never
  *           read and may be NULL. beta == 0: C is written unread, so NaN there vanishes;
  *           everywhere else NaN and infinity follow the arithmetic.
- * Memory    packed copies of a block of A and a block of B, at most about 21 MiB, from the
+ * Memory    packed copies of a block of A and a block of B, at most about 13 MiB, from the
  *           allocator of the context.
  * Errors    TWS_BAD_ARGUMENT, TWS_TOO_LARGE, TWS_OUT_OF_MEMORY, TWS_UNAVAILABLE; C is untouched.
  * Threads   safe if the contexts differ; small products run on the calling thread.
@@ -501,6 +501,35 @@ TWS_API tws_status tws_gemm(tws_context *context, tws_transpose transpose_a,
                             tws_transpose transpose_b, size_t m, size_t n, size_t k,
                             tws_real alpha, const tws_real *a, size_t lda, const tws_real *b,
                             size_t ldb, tws_real beta, tws_real *c, size_t ldc);
+
+#define TWS_MAX_STRASSEN 3 /* levels */
+
+/*
+ * Matrix product with fewer operations and larger errors: Strassen's, in Winograd's form.
+ *
+ * Formula   C = op(A) op(B). A level replaces a product by 7 of half the sizes and 15 sums.
+ * Source    Winograd 1971; order of the sums: Boyer, Dumas, Pernet and Zhou, "Memory efficient
+ *           scheduling of Strassen-Winograd's matrix multiplication algorithm", 2009, table 1.
+ * Shapes    as in tws_gemm.
+ *   levels  from 0 to TWS_MAX_STRASSEN. Fewer are used where a half would have less than 256 rows,
+ *           columns or terms; 0 is tws_gemm.
+ * Aliasing  as in tws_gemm.
+ * Empty     m == 0 or n == 0: nothing happens. k == 0: C = 0, A and B may be NULL. NaN and infinity
+ *           in A or B spread over all of C, and so does overflow of a sum of eight entries.
+ * Memory    with one level m max(k, n) / 4 + k n / 4 entries, with more a third beyond that, and
+ *           panels as in tws_gemm.
+ * Errors    TWS_BAD_ARGUMENT, TWS_TOO_LARGE, TWS_OUT_OF_MEMORY, TWS_UNAVAILABLE; C is untouched.
+ * Threads   context.
+ * Accuracy  bounded by the norms of A and B, not entry by entry: small entries of C beside large
+ *           ones lose digits. For entries alike the error (rms) is about 2.7 times that of tws_gemm
+ *           with each level (bench/RESULTS.md, strassen).
+ * Determinism  D1: an entry has the same bits for any number of threads.
+ * Cost      (7/8)^levels 2 m n k operations and the sums, which memory bounds (bench/RESULTS.md).
+ */
+TWS_API tws_status tws_gemm_strassen(tws_context *context, int levels, tws_transpose transpose_a,
+                                     tws_transpose transpose_b, size_t m, size_t n, size_t k,
+                                     const tws_real *a, size_t lda, const tws_real *b, size_t ldb,
+                                     tws_real *c, size_t ldc);
 
 /* ==========================================================================
  * @@API-SVD: leading singular triplets, and all singular values
@@ -2128,7 +2157,7 @@ TWSI_FN void twsi_curve_open(twsi_curve *curve, const tws_activation *activation
 /* ---- matrix product: constants of all kernels ---- */
 
 /* Rows of A and columns of B packed at once: enough that few products are cut, and 13 MiB of
-   panels at most (26 in double). The columns serve every block of rows. Multiples of every tile. */
+   panels at most. The columns serve every block of rows. Multiples of every tile. */
 #define TWSI_GEMM_PACKED_ROWS 2112
 #define TWSI_GEMM_PACKED_COLUMNS 4128
 /* Rows of one task, a multiple of every tile: short (0.3 ms), so that workers finish together. */
@@ -5057,14 +5086,12 @@ TWSI_FN size_t twsi_gemm_workers(size_t m, size_t n, size_t k) {
     return workers > TWSI_MAX_THREADS ? TWSI_MAX_THREADS : (size_t)workers;
 }
 
-TWS_API tws_status tws_gemm(tws_context *context, tws_transpose transpose_a,
-                            tws_transpose transpose_b, size_t m, size_t n, size_t k,
-                            tws_real alpha, const tws_real *a, size_t lda, const tws_real *b,
-                            size_t ldb, tws_real beta, tws_real *c, size_t ldc) {
-    const int terms = m != 0 && n != 0 && k != 0 && alpha != 0;
+/* What all products refuse. terms: A and B will be read. */
+TWSI_FN tws_status twsi_gemm_refuse(tws_context *context, tws_transpose transpose_a,
+                                    tws_transpose transpose_b, size_t m, size_t n, size_t k,
+                                    int terms, const tws_real *a, size_t lda, const tws_real *b,
+                                    size_t ldb, const tws_real *c, size_t ldc) {
     const int ta = transpose_a == TWS_TRANSPOSE, tb = transpose_b == TWS_TRANSPOSE;
-    twsi_team team;
-    twsi_pool pool;
     tws_status status;
     if (!ta && transpose_a != TWS_NO_TRANSPOSE)
         return twsi_fail(context, TWS_BAD_ARGUMENT,
@@ -5078,6 +5105,19 @@ TWS_API tws_status tws_gemm(tws_context *context, tws_transpose transpose_a,
     if (status == TWS_OK)
         status = twsi_gemm_check(context, "b", "ldb", tb ? n : k, tb ? k : n, ldb, terms, b);
     if (status == TWS_OK) status = twsi_gemm_check(context, "c", "ldc", m, n, ldc, 1, c);
+    return status;
+}
+
+TWS_API tws_status tws_gemm(tws_context *context, tws_transpose transpose_a,
+                            tws_transpose transpose_b, size_t m, size_t n, size_t k,
+                            tws_real alpha, const tws_real *a, size_t lda, const tws_real *b,
+                            size_t ldb, tws_real beta, tws_real *c, size_t ldc) {
+    const int terms = m != 0 && n != 0 && k != 0 && alpha != 0;
+    const int ta = transpose_a == TWS_TRANSPOSE, tb = transpose_b == TWS_TRANSPOSE;
+    twsi_team team;
+    twsi_pool pool;
+    tws_status status = twsi_gemm_refuse(context, transpose_a, transpose_b, m, n, k, terms, a, lda,
+                                         b, ldb, c, ldc);
     if (status != TWS_OK) return status;
     status = twsi_team_open(&team, context, terms ? twsi_gemm_workers(m, n, k) : 1);
     if (status == TWS_OK) {
@@ -5090,6 +5130,291 @@ TWS_API tws_status tws_gemm(tws_context *context, tws_transpose transpose_a,
                                a, lda, b, ldb, beta, c, ldc);
         twsi_pool_close(&pool);
     }
+    twsi_team_close(&team);
+    return status;
+}
+
+/* ---- Strassen ---- */
+
+#define TWSI_STRASSEN_LEAST 256 /* rows, columns and terms of a half */
+#define TWSI_STRASSEN_ROWS 32   /* of one task of a sum */
+
+/* op(M): across, where its rows are the stored rows. */
+typedef struct twsi_operand {
+    const tws_real *entries;
+    size_t ld;
+    int across;
+} twsi_operand;
+
+/* One level: halves of the sizes; memory for a sum of quadrants of A, or a product, and of B. */
+typedef struct twsi_strassen {
+    twsi_team *team;
+    twsi_operand a, b;
+    tws_real *c, *x, *y;
+    size_t ldc, m, n, k;
+    int step;
+} twsi_strassen;
+
+/* A product that a level asks for. */
+typedef struct twsi_strassen_product {
+    twsi_operand a, b;
+    tws_real *c;
+    size_t ldc;
+} twsi_strassen_product;
+
+typedef struct twsi_strassen_sum {
+    const twsi_kernels *kernels;
+    tws_real *out;
+    const tws_real *a, *b;
+    size_t ldo, lda, ldb, rows, columns;
+    tws_real factor;
+} twsi_strassen_sum;
+
+TWSI_FN void twsi_strassen_sum_task(void *data, size_t index, size_t worker) {
+    const twsi_strassen_sum *sum = (const twsi_strassen_sum *)data;
+    const size_t first = index * TWSI_STRASSEN_ROWS;
+    const size_t end = twsi_min(sum->rows, first + TWSI_STRASSEN_ROWS);
+    size_t i;
+    (void)worker;
+    for (i = first; i < end; i++)
+        sum->kernels->svd_sum(sum->out + i * sum->ldo, sum->a + i * sum->lda, sum->factor,
+                              sum->b + i * sum->ldb, sum->columns);
+}
+
+/* out = a + factor b, of so many stored rows and columns; out may be a or b. */
+TWSI_FN void twsi_strassen_add(twsi_team *team, size_t rows, size_t columns, tws_real *out,
+                               size_t ldo, const tws_real *a, size_t lda, tws_real factor,
+                               const tws_real *b, size_t ldb) {
+    twsi_strassen_sum sum;
+    sum.kernels = team->kernels;
+    sum.out = out;
+    sum.a = a;
+    sum.b = b;
+    sum.ldo = ldo;
+    sum.lda = lda;
+    sum.ldb = ldb;
+    sum.rows = rows;
+    sum.columns = columns;
+    sum.factor = factor;
+    twsi_run(team, twsi_ceil_div(rows, TWSI_STRASSEN_ROWS), twsi_strassen_sum_task, &sum);
+}
+
+TWSI_FN twsi_operand twsi_strassen_quadrant(twsi_operand m, size_t rows, size_t columns, size_t i,
+                                            size_t j) {
+    m.entries += m.across ? i * rows * m.ld + j * columns : j * columns * m.ld + i * rows;
+    return m;
+}
+
+TWSI_FN twsi_operand twsi_strassen_memory(const tws_real *x, int across, size_t rows,
+                                          size_t columns) {
+    twsi_operand m;
+    m.entries = x;
+    m.across = across;
+    m.ld = across ? columns : rows;
+    return m;
+}
+
+/* x = p + factor q, all rows x columns and stored the same way. */
+TWSI_FN void twsi_strassen_operands(twsi_team *team, size_t rows, size_t columns, tws_real *x,
+                                    twsi_operand p, tws_real factor, twsi_operand q) {
+    const size_t width = p.across ? columns : rows;
+    twsi_strassen_add(team, p.across ? rows : columns, width, x, width, p.entries, p.ld, factor,
+                      q.entries, q.ld);
+}
+
+/* U2 = P1 + P6, U3 = U2 + P7, U4 = U2 + P5, U7 = U3 + P5, U5 = U4 + P3, row by row in the cache. */
+TWSI_FN void twsi_strassen_join_task(void *data, size_t index, size_t worker) {
+    const twsi_strassen *s = (const twsi_strassen *)data;
+    const twsi_kernels *kernels = s->team->kernels;
+    const size_t first = index * TWSI_STRASSEN_ROWS, n = s->n;
+    const size_t end = twsi_min(s->m, first + TWSI_STRASSEN_ROWS);
+    size_t i;
+    (void)worker;
+    for (i = first; i < end; i++) {
+        tws_real *c11 = s->c + i * s->ldc, *c12 = c11 + n;
+        tws_real *c21 = c11 + s->m * s->ldc, *c22 = c21 + n;
+        kernels->svd_sum(c12, s->x + i * n, 1, c12, n);
+        kernels->svd_sum(c21, c12, 1, c21, n);
+        kernels->svd_sum(c12, c12, 1, c22, n);
+        kernels->svd_sum(c22, c21, 1, c22, n);
+        kernels->svd_sum(c12, c12, 1, c11, n);
+    }
+}
+
+/* The sums before the next product, and that product. */
+TWSI_FN twsi_strassen_product twsi_strassen_next(twsi_strassen *s) {
+    const size_t m = s->m, n = s->n, k = s->k;
+    const twsi_operand a11 = s->a, a12 = twsi_strassen_quadrant(s->a, m, k, 0, 1);
+    const twsi_operand a21 = twsi_strassen_quadrant(s->a, m, k, 1, 0);
+    const twsi_operand a22 = twsi_strassen_quadrant(s->a, m, k, 1, 1);
+    const twsi_operand b11 = s->b, b12 = twsi_strassen_quadrant(s->b, k, n, 0, 1);
+    const twsi_operand b21 = twsi_strassen_quadrant(s->b, k, n, 1, 0);
+    const twsi_operand b22 = twsi_strassen_quadrant(s->b, k, n, 1, 1);
+    tws_real *c21 = s->c + m * s->ldc;
+    twsi_strassen_product p;
+    p.a = twsi_strassen_memory(s->x, s->a.across, m, k);
+    p.b = twsi_strassen_memory(s->y, s->b.across, k, n);
+    p.ldc = s->ldc;
+    switch (s->step++) {
+    case 0: /* P7 = (A11 - A21) (B22 - B12) */
+        twsi_strassen_operands(s->team, m, k, s->x, a11, -1, a21);
+        twsi_strassen_operands(s->team, k, n, s->y, b22, -1, b12);
+        p.c = c21;
+        break;
+    case 1: /* P5 = S1 T1, S1 = A21 + A22, T1 = B12 - B11 */
+        twsi_strassen_operands(s->team, m, k, s->x, a21, 1, a22);
+        twsi_strassen_operands(s->team, k, n, s->y, b12, -1, b11);
+        p.c = c21 + n;
+        break;
+    case 2: /* P6 = S2 T2, S2 = S1 - A11, T2 = B22 - T1 */
+        twsi_strassen_operands(s->team, m, k, s->x, p.a, -1, a11);
+        twsi_strassen_operands(s->team, k, n, s->y, b22, -1, p.b);
+        p.c = s->c + n;
+        break;
+    case 3: /* P3 = (A12 - S2) B22 */
+        twsi_strassen_operands(s->team, m, k, s->x, a12, -1, p.a);
+        p.b = b22;
+        p.c = s->c;
+        break;
+    case 4: /* P1 = A11 B11 */
+        p.a = a11;
+        p.b = b11;
+        p.c = s->x;
+        p.ldc = n;
+        break;
+    case 5: /* P4 = A22 (T2 - B21) */
+        twsi_run(s->team, twsi_ceil_div(m, TWSI_STRASSEN_ROWS), twsi_strassen_join_task, s);
+        twsi_strassen_operands(s->team, k, n, s->y, p.b, -1, b21);
+        p.a = a22;
+        p.c = s->c;
+        break;
+    default: /* U6 = U3 - P4, then P2 = A12 B21 */
+        twsi_strassen_add(s->team, m, n, c21, s->ldc, c21, s->ldc, -1, s->c, s->ldc);
+        p.a = a12;
+        p.b = b21;
+        p.c = s->c;
+        break;
+    }
+    return p;
+}
+
+/* The level of a product: sizes of its halves, memory from where the pool has put it. */
+TWSI_FN void twsi_strassen_enter(twsi_strassen *s, twsi_strassen_product p, size_t m, size_t n,
+                                 size_t k) {
+    s->a = p.a;
+    s->b = p.b;
+    s->c = p.c;
+    s->ldc = p.ldc;
+    s->m = m / 2;
+    s->n = n / 2;
+    s->k = k / 2;
+    s->step = 0;
+}
+
+TWSI_FN void twsi_strassen_leaf(twsi_team *team, const twsi_gemm_buffers *buffers,
+                                twsi_strassen_product p, size_t m, size_t n, size_t k,
+                                tws_real beta) {
+    twsi_gemm_with(team, buffers, p.a.across ? TWS_NO_TRANSPOSE : TWS_TRANSPOSE,
+                   p.b.across ? TWS_NO_TRANSPOSE : TWS_TRANSPOSE, m, n, k, 1, p.a.entries, p.a.ld,
+                   p.b.entries, p.b.ld, beta, p.c, p.ldc);
+}
+
+/* All levels, a walk through the tree of products; sizes are multiples of 2^levels. */
+TWSI_FN void twsi_strassen_walk(twsi_strassen *level, int levels, const twsi_gemm_buffers *buffers,
+                                twsi_strassen_product whole, size_t m, size_t n, size_t k) {
+    int at = 0;
+    twsi_strassen_enter(level, whole, m, n, k);
+    while (at >= 0) {
+        twsi_strassen *s = level + at;
+        twsi_strassen_product p;
+        if (s->step == 7) { /* U1 = P1 + P2 */
+            twsi_strassen_add(s->team, s->m, s->n, s->c, s->ldc, s->c, s->ldc, 1, s->x, s->n);
+            at--;
+            continue;
+        }
+        p = twsi_strassen_next(s);
+        if (at + 1 == levels)
+            twsi_strassen_leaf(s->team, buffers, p, s->m, s->n, s->k, 0);
+        else
+            twsi_strassen_enter(level + ++at, p, s->m, s->n, s->k);
+    }
+}
+
+/* What does not divide by 2^levels is left to plain products: the last terms, rows and columns. */
+TWSI_FN void twsi_strassen_rest(twsi_team *team, const twsi_gemm_buffers *buffers,
+                                twsi_strassen_product p, const size_t *done, size_t m, size_t n,
+                                size_t k) {
+    twsi_strassen_product q = p;
+    if (done[2] < k) {
+        q.a = twsi_strassen_quadrant(p.a, 0, done[2], 0, 1);
+        q.b = twsi_strassen_quadrant(p.b, done[2], 0, 1, 0);
+        twsi_strassen_leaf(team, buffers, q, done[0], done[1], k - done[2], 1);
+    }
+    q = p;
+    q.b = twsi_strassen_quadrant(p.b, 0, done[1], 0, 1);
+    q.c = p.c + done[1];
+    if (done[1] < n) twsi_strassen_leaf(team, buffers, q, done[0], n - done[1], k, 0);
+    q = p;
+    q.a = twsi_strassen_quadrant(p.a, done[0], 0, 1, 0);
+    q.c = p.c + done[0] * p.ldc;
+    if (done[0] < m) twsi_strassen_leaf(team, buffers, q, m - done[0], n, k, 0);
+}
+
+TWSI_FN tws_status twsi_strassen_product_of(twsi_team *team, twsi_pool *pool, int levels,
+                                            twsi_strassen_product p, size_t m, size_t n,
+                                            size_t k) {
+    const twsi_gemm_buffers buffers = twsi_gemm_prepare(team, pool, m, n, k);
+    twsi_strassen level[TWS_MAX_STRASSEN];
+    size_t done[3];
+    int i;
+    for (i = 0; i < levels; i++) {
+        const size_t rows = m >> (i + 1), columns = n >> (i + 1), terms = k >> (i + 1);
+        level[i].team = team;
+        level[i].x = (tws_real *)twsi_take(pool, rows, twsi_max(columns, terms) * sizeof(tws_real));
+        level[i].y = (tws_real *)twsi_take(pool, terms, columns * sizeof(tws_real));
+    }
+    if (pool->status != TWS_OK)
+        return twsi_fail(team->context, pool->status,
+                         "no memory for %d levels of a product of m = %lu, n = %lu, k = %lu",
+                         levels, (unsigned long)m, (unsigned long)n, (unsigned long)k);
+    done[0] = m >> levels << levels;
+    done[1] = n >> levels << levels;
+    done[2] = k >> levels << levels;
+    twsi_strassen_walk(level, levels, &buffers, p, done[0], done[1], done[2]);
+    twsi_strassen_rest(team, &buffers, p, done, m, n, k);
+    return TWS_OK;
+}
+
+TWS_API tws_status tws_gemm_strassen(tws_context *context, int levels, tws_transpose transpose_a,
+                                     tws_transpose transpose_b, size_t m, size_t n, size_t k,
+                                     const tws_real *a, size_t lda, const tws_real *b, size_t ldb,
+                                     tws_real *c, size_t ldc) {
+    const size_t least = twsi_min(m, twsi_min(n, k));
+    twsi_strassen_product p;
+    twsi_team team;
+    twsi_pool pool;
+    tws_status status;
+    if (levels < 0 || levels > TWS_MAX_STRASSEN)
+        return twsi_fail(context, TWS_BAD_ARGUMENT, "levels is %d, it must be from 0 to %d", levels,
+                         TWS_MAX_STRASSEN);
+    status = twsi_gemm_refuse(context, transpose_a, transpose_b, m, n, k, least > 0, a, lda, b, ldb,
+                              c, ldc);
+    if (status != TWS_OK) return status;
+    while (levels > 0 && least >> levels < TWSI_STRASSEN_LEAST) levels--;
+    if (levels == 0)
+        return tws_gemm(context, transpose_a, transpose_b, m, n, k, 1, a, lda, b, ldb, 0, c, ldc);
+    p.a.entries = a;
+    p.a.ld = lda;
+    p.a.across = transpose_a == TWS_NO_TRANSPOSE;
+    p.b.entries = b;
+    p.b.ld = ldb;
+    p.b.across = transpose_b == TWS_NO_TRANSPOSE;
+    p.c = c;
+    p.ldc = ldc;
+    status = twsi_team_open(&team, context, twsi_gemm_workers(m, n, k));
+    twsi_pool_open(&pool, context);
+    if (status == TWS_OK) status = twsi_strassen_product_of(&team, &pool, levels, p, m, n, k);
+    twsi_pool_close(&pool);
     twsi_team_close(&team);
     return status;
 }

@@ -4,6 +4,7 @@
 #   machine     peaks of fused multiply-adds, bandwidth of reading
 #   gemm        matrix product beside the peak, OpenBLAS, BLIS, oneDNN (= gemm-1 gemm-2 gemm-steps gemm-avx2)
 #   gemm-small  the same for sizes 1 to 256
+#   strassen    matrix product with fewer operations, 4096 and 8192
 #   functions   activations; normal numbers beside NumPy and PyTorch
 #   svd         leading singular triplets beside SciPy, PyTorch, PRIMME
 #   experiment  the whole experiment beside its floor, a NumPy and a PyTorch script; memory; growth
@@ -115,6 +116,8 @@ part() {
             --threads 2 2048 ;;
     gemm-small) build gemm "$here/gemm.c"
         section gemm-small 'Matrix product, small and odd sizes' "$tmp/gemm" --threads 1 small --threads 2 small ;;
+    strassen) build strassen "$here/strassen.c"
+        section strassen 'Matrix product with fewer operations' sh -c "$tmp/strassen --threads 1 4096 8192 && $tmp/strassen --threads 2 4096 8192" ;;
     functions) build functions "$here/functions.c"; build_library
         section functions 'Normal numbers and activations' functions ;;
     svd) build svd "$here/svd.c"; build_library; section svd 'Leading singular triplets' svd ;;
@@ -123,10 +126,10 @@ part() {
     phase) build twostep "$root/examples/twostep.c"; section phase 'Phase diagram' phase ;;
     readout) build readout "$here/readout.c"; section readout 'Ridge regression on the features' "$tmp/readout" ;;
     theory) build theory "$here/theory.c"; section theory 'Prediction against simulation' "$tmp/theory" ;;
-    *)  echo "run.sh: unknown part '$1', parts are machine gemm gemm-1 gemm-2 gemm-steps gemm-avx2 gemm-small functions svd experiment phase readout theory" >&2
+    *)  echo "run.sh: unknown part '$1', parts are machine gemm gemm-1 gemm-2 gemm-steps gemm-avx2 gemm-small strassen functions svd experiment phase readout theory" >&2
         exit 2 ;;
     esac
 }
 
-[ $# -gt 0 ] || set -- machine gemm gemm-small functions svd experiment phase readout theory
+[ $# -gt 0 ] || set -- machine gemm gemm-small strassen functions svd experiment phase readout theory
 for name; do part "$name"; done

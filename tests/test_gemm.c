@@ -207,6 +207,9 @@ static void test_factors(tws_context *context, const twsi_kernels *kernels) {
     CHECK(ok);
 }
 
+#define N TWS_NO_TRANSPOSE
+#define T TWS_TRANSPOSE
+
 /* With lower, the entries on and below the diagonal are the bits of the whole product. */
 static int same_below(twsi_team *team, twsi_pool *pool, tws_transpose ta, tws_transpose tb,
                       size_t m, size_t k) {
@@ -251,6 +254,68 @@ static void test_lower(tws_context *context) {
         twsi_pool_close(&pool);
     }
     twsi_team_close(&team);
+}
+
+/* The same numbers from 1 to most levels: small whole numbers leave no rounding. */
+static int strassen_exact(tws_context *context, int way, int most, size_t m, size_t n, size_t k) {
+    const tws_transpose ta = way & 1 ? TWS_TRANSPOSE : TWS_NO_TRANSPOSE;
+    const tws_transpose tb = way & 2 ? TWS_TRANSPOSE : TWS_NO_TRANSPOSE;
+    const size_t lda = ta ? m : k, ldb = tb ? k : n, ldc = n + 1;
+    tws_real *a = make(m * k), *b = make(k * n), *c = make(m * ldc), *d = make(m * n);
+    int levels, ok;
+    size_t i;
+    for (i = 0; i < m * k; i++) a[i] = (tws_real)((int)(i * 7919 % 10007 % 5) - 2);
+    for (i = 0; i < k * n; i++) b[i] = (tws_real)((int)(i * 104729 % 9973 % 5) - 2);
+    ok = tws_gemm(context, ta, tb, m, n, k, 1, a, lda, b, ldb, 0, d, n) == TWS_OK;
+    for (levels = 1; levels <= most; levels++) {
+        for (i = 0; i < m * ldc; i++) c[i] = (tws_real)NAN;
+        ok &= tws_gemm_strassen(context, levels, ta, tb, m, n, k, a, lda, b, ldb, c, ldc) == TWS_OK;
+        for (i = 0; i < m * n; i++) ok &= c[i / n * ldc + i % n] == d[i];
+        for (i = 0; i < m; i++) ok &= c[i * ldc + n] != c[i * ldc + n];
+    }
+    free(a);
+    free(b);
+    free(c);
+    free(d);
+    return ok;
+}
+
+/* Of any numbers the error is a few roundings beside the norms, and the bits are those of one
+   thread. */
+static int strassen_near(tws_context *context, size_t m, size_t n, size_t k) {
+    const double eps = sizeof(tws_real) == sizeof(float) ? FLT_EPSILON : DBL_EPSILON;
+    const unsigned threads = context->threads;
+    tws_real *a = make(m * k), *b = make(k * n), *c = make(m * n), *d = make(m * n);
+    double off = 0, all = 0;
+    size_t i;
+    int ok = tws_random_matrix(context, 1, TWS_FOR_USER, 0, m, k, a, k) == TWS_OK;
+    ok &= tws_random_matrix(context, 2, TWS_FOR_USER, 0, k, n, b, n) == TWS_OK;
+    ok &= tws_gemm(context, N, N, m, n, k, 1, a, k, b, n, 0, d, n) == TWS_OK;
+    ok &= tws_gemm_strassen(context, 1, N, N, m, n, k, a, k, b, n, c, n) == TWS_OK;
+    for (i = 0; i < m * n; i++) {
+        off += ((double)c[i] - (double)d[i]) * ((double)c[i] - (double)d[i]);
+        all += (double)d[i] * (double)d[i];
+    }
+    ok &= off > 0 && sqrt(off / all) < 40 * eps;
+    context->threads = 1;
+    ok &= tws_gemm_strassen(context, 1, N, N, m, n, k, a, k, b, n, d, n) == TWS_OK;
+    ok &= memcmp(c, d, m * n * sizeof *c) == 0;
+    context->threads = threads;
+    free(a);
+    free(b);
+    free(c);
+    free(d);
+    return ok;
+}
+
+static void test_strassen(tws_context *context) {
+    int way;
+    for (way = 0; way < 4; way++) CHECK(strassen_exact(context, way, 1, 512, 513, 515));
+    CHECK(strassen_exact(context, 1, 2, 300, 700, 600)); /* too low for a second level, or a first */
+    CHECK(strassen_near(context, 514, 600, 521));
+    if (tws_context_kernel(context) == TWS_KERNEL_PLAIN) return; /* slow */
+    for (way = 0; way < 4; way++) CHECK(strassen_exact(context, way, 2, 1031, 1030, 1027));
+    CHECK(strassen_exact(context, 3, 3, 2051, 2050, 2049));
 }
 
 /* NaN and infinity stay in their row and column, whatever the padding of the tiles. */
@@ -389,9 +454,6 @@ static void test_buffers(tws_context *context) {
     free(d);
 }
 
-#define N TWS_NO_TRANSPOSE
-#define T TWS_TRANSPOSE
-
 /* tws_gemm with these arguments fails with this status, and its message starts with the parameter
    and has the value. */
 #define REFUSED(status, name, value, arguments)                                                    \
@@ -426,6 +488,13 @@ static void test_bad_arguments(void) {
     REFUSED(TWS_BAD_ARGUMENT, "context.threads", "65",
             (&context, N, N, 2, 2, 2, 1, m, 2, m, 2, 0, m, 2));
     CHECK(tws_gemm(NULL, N, N, 2, 2, 2, 1, m, 1, m, 2, 0, m, 2) == TWS_BAD_ARGUMENT);
+    context.threads = 1;
+    CHECK(tws_gemm_strassen(&context, TWS_MAX_STRASSEN + 1, N, N, 2, 2, 2, m, 2, m, 2, m, 2) ==
+          TWS_BAD_ARGUMENT);
+    CHECK(strcmp(context.message, "levels is 4, it must be from 0 to 3") == 0);
+    CHECK(tws_gemm_strassen(&context, -1, N, N, 2, 2, 2, m, 2, m, 2, m, 2) == TWS_BAD_ARGUMENT);
+    CHECK(tws_gemm_strassen(&context, 1, N, N, 2, 2, 3, m, 2, m, 2, m, 2) == TWS_BAD_ARGUMENT);
+    CHECK(strstr(context.message, "lda") == context.message);
     CHECK(tws_gemm(NULL, N, N, 0, 2, 2, 1, NULL, 2, NULL, 2, 0, NULL, 2) == TWS_OK);
     CHECK(tws_gemm(NULL, N, N, 2, 0, 2, 1, NULL, 2, NULL, 2, 0, NULL, 2) == TWS_OK);
 }
@@ -434,7 +503,8 @@ static void test_bad_arguments(void) {
 static void test_out_of_memory(void) {
     tws_context context = tws_default_context();
     enum { SIZE = 70 }; /* beyond what needs no memory */
-    static tws_real a[SIZE * SIZE], c[SIZE * SIZE];
+    enum { BIG = 512 }; /* one level of Strassen */
+    static tws_real a[SIZE * SIZE], c[SIZE * SIZE], wide[BIG * BIG], wider[BIG * BIG];
     size_t i, touched;
     failing f;
     int fail_at;
@@ -460,6 +530,20 @@ static void test_out_of_memory(void) {
     CHECK(fail_at >= 2 && status == TWS_OK);
     for (i = touched = 0; i < SIZE * SIZE; i++) touched += c[i] == SIZE;
     CHECK(touched == SIZE * SIZE);
+    for (i = 0; i < BIG * BIG; i++) wide[i] = 1, wider[i] = 9;
+    status = TWS_OUT_OF_MEMORY;
+    for (fail_at = 0; fail_at < 10 && status != TWS_OK; fail_at++) {
+        f.calls = 0;
+        f.fail_at = fail_at;
+        f.out = 0;
+        status = tws_gemm_strassen(&context, 1, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, BIG, BIG, BIG,
+                                   wide, BIG, wide, BIG, wider, BIG);
+        CHECK(f.out == 0);
+        for (i = touched = 0; i < BIG * BIG; i++)
+            touched += wider[i] != (status == TWS_OK ? BIG : 9);
+        CHECK(touched == 0);
+    }
+    CHECK(fail_at >= 4 && status == TWS_OK); /* the panels and the two sums */
 }
 
 int main(void) {
@@ -483,6 +567,9 @@ int main(void) {
         test_lower(&context);
         test_big(&context, 700, 600, 1100);
     }
+    context.kernel = TWS_KERNEL_AUTO;
+    context.threads = 3;
+    test_strassen(&context);
     test_bad_arguments();
     test_out_of_memory();
     return check_report();

@@ -70,6 +70,9 @@ static tws_status product(void *user, int transposed, const double *x, double *y
 static tws_status call_gemm(void) {
     return tws_gemm(&context, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, S, N, D, 1, in.X, D, in.W, D, (tws_real)0.5, out.C, S);
 }
+static tws_status call_strassen(void) {
+    return tws_gemm_strassen(&context, 2, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, S, N, D, in.X, D, in.W, D, out.C, S);
+}
 static tws_status call_normals(void) {
     tws_random r = tws_random_stream(1, TWS_FOR_USER, 2);
     return tws_random_normals(&context, &r, out.C, 77);
@@ -208,6 +211,7 @@ typedef struct call {
 
 static const call calls[] = {
     {"tws_gemm", call_gemm, MAY_ALLOCATE | KEEPS | IEEE, "XW", NULL},
+    {"tws_gemm_strassen", call_strassen, MAY_ALLOCATE | KEEPS | IEEE, "XW", NULL},
     {"tws_random_normals", call_normals, 0, "", NULL},
     {"tws_random_matrix", call_matrix, 0, "", NULL},
     {"tws_activate", call_activate, IEEE, "X", NULL},
@@ -476,6 +480,7 @@ static void sizes(void) {
         tws_batch b = batch();
         size_t iterations;
         refused("gemm", tws_gemm(&context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, r, c, 1, 1, in.X, 1, in.W, c, 0, out.C, c));
+        refused("strassen", tws_gemm_strassen(&context, 1, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, r, c, 1, in.X, 1, in.W, c, out.C, c));
         refused("gemm, A", tws_gemm(&context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, r, 1, c, 1, in.X, c, in.W, 1, 0, out.C, 1));
         refused("gemm, B", tws_gemm(&context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, 1, c, r, 1, in.X, r, in.W, c, 0, out.C, c));
         refused("matrix", tws_random_matrix(&context, 1, 1, 0, r, c, out.C, c));
