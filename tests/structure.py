@@ -366,6 +366,14 @@ def check_names_in_texts(code):
     rule('README.md and the examples use names of the header', breaches)
 
 
+def check_page(lines, code):
+    """examples/README.md is the C API on one page: all of it."""
+    with open(os.path.join(ROOT, 'examples', 'README.md'), encoding='utf-8') as file:
+        named = set(re.findall(r'\btws_\w+', file.read()))
+    rule('every public function stands in examples/README.md',
+         [(line, '%s does not' % name) for line, name, _, _ in public_blocks(lines, code) if name not in named])
+
+
 def check_examples():
     """The examples show the public part alone: what they need and it lacks is missing there."""
     breaches = []
@@ -486,6 +494,7 @@ def main():
     check_options(lines, code)
     check_names_in_texts(code)
     check_examples()
+    check_page(lines, code)
     check_text(lines, text)
     check_other_files()
     check_readme()
