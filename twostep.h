@@ -11790,8 +11790,9 @@ TWSI_FN void twsi_warn_sizes(tws_warnings *warnings, const tws_theory_input *inp
                   input->neurons);
     if (step2->kappa > 0.1)
         twsi_warn(warnings, "the samples' noise in the rows, kappa = %.3g, exceeds 0.1: the edge "
-                            "may be off by 0.2",
-                  step2->kappa);
+                            "may be off by 0.2%s",
+                  step2->kappa,
+                  step2->kappa > 0.2 ? ", outliers beyond the first by a fifth" : "");
     if (eps > 2)
         twsi_warn(warnings, "step one is large, eta_1 / sqrt N = %.3g above 2", eps);
     if (ratio < 0.4999 || ratio > 2.0001)

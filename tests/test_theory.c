@@ -1099,6 +1099,8 @@ static void test_warnings(void) {
     CHECK(warned(&input, "outside the tested range "));
     input = make("erf", "sign", 1000, 1000, 1000, 0.45, 0.45, 2, 2, TWS_REUSE);
     CHECK(warned(&input, "kappa"));
+    input = make("shifted-tanh", "staircase", 1200, 1200, 3600, 0, 0.48, 1, 3, TWS_REUSE);
+    CHECK(warned(&input, "outliers beyond the first by a fifth"));
     input = make("shifted-tanh", "linear", 1000, 1000, 2000, 0.45, 0.45, 4, 2, TWS_REUSE);
     CHECK(warned(&input, "step one is large"));
     input = make("shifted-tanh", "step3", 1000, 1000, 4000, 0.4, 0.45, 2, 3, TWS_REUSE);
