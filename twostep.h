@@ -613,7 +613,7 @@ TWS_API tws_status tws_svd_operator(tws_context *context, const tws_svd_options 
 /*
  * The same for count matrices that differ by one number, M_j = A + factors[j] B, which all go
  * through the same passes over A and B; rows of M_j exist only while they are at work. Factors are
- * rounded to tws_real first, and M_j is the matrix of the sums rounded to tws_real.
+ * rounded to tws_real first, and M_j is the matrix of the sums in tws_real, rounded once or twice.
  *
  *   options     NULL or as in tws_svd, for every j; passes are counted for each j by itself
  *   a, b        rows x columns, row i at a + i lda and b + i ldb; read only

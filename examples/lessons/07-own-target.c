@@ -20,9 +20,12 @@ static double teacher(void *user, const double *u) {
 
 /* E[u^a y^b], by a sum */
 static double mean(int a, int b) {
-    double u, sum = 0.0;
-    for (u = -8.0 + 0.0005; u < 8.0; u += 0.001)
+    double sum = 0.0;
+    int i;
+    for (i = 0; i < 16000; i++) {
+        const double u = -8.0 + 0.001 * (i + 0.5);
         sum += 0.001 * exp(-u * u / 2.0) / sqrt(6.283185307179586) * pow(u, a) * pow(teacher(NULL, &u), b);
+    }
     return sum;
 }
 

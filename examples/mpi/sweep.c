@@ -59,7 +59,7 @@ static long long take_unit(counter *home, long long seed) {
     for (row = 0; home->taken[best * t->rows + row]; row++) {
     }
     home->taken[best * t->rows + row] = 1;
-    return (long long)(best * t->rows + row);
+    return (long long)best * (long long)t->rows + (long long)row;
 }
 
 /* Appends the rows that are not there yet; text is cut up. */
@@ -109,7 +109,7 @@ static void *serve(void *data) {
         text[length] = '\0';
         pthread_mutex_lock(&home->mutex);
         if (about.MPI_TAG == TAG_ASK) {
-            const long long unit = take_unit(home, atoll(text));
+            const long long unit = take_unit(home, strtoll(text, NULL, 10));
             MPI_Send(&unit, 1, MPI_LONG_LONG, about.MPI_SOURCE, TAG_UNIT, MPI_COMM_WORLD);
             waiting -= unit == NO_UNIT;
         } else if (about.MPI_TAG == TAG_ROWS) {
@@ -253,13 +253,12 @@ static int understand(settings *s, int count, char **arguments, int rank, int ra
 static int lead(worker *w, settings *s, int ranks) {
     sweep_table *t = &w->table;
     sweep_file file;
-    counter home;
+    static counter home;
     pthread_t server;
     size_t unit, column;
     int status = open_sweep_file(t, &file, s->out);
     MPI_Bcast(&status, 1, MPI_INT, 0, MPI_COMM_WORLD);
     if (status != 0) return close_sweep_file(&file, status);
-    memset(&home, 0, sizeof home);
     pthread_mutex_init(&home.mutex, NULL);
     home.table = t;
     home.file = &file;
