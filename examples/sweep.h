@@ -674,6 +674,14 @@ static double mean_field(const sweep_table *t, size_t row, size_t column, size_t
     return count > 0 ? sum / (double)count : (double)NAN;
 }
 
+/* Counts that stand side by side have the same colours. */
+static void share_colours(plot_map *a, plot_map *b, size_t size) {
+    double most = 0.0;
+    size_t k;
+    for (k = 0; k < size; k++) most = fmax(most, fmax(a->values[k], b->values[k])); /* NaN is passed over */
+    a->high = b->high = most;
+}
+
 static int draw_table(const sweep_table *t, const char *name) {
     const settings *s = t->s;
     const size_t size = t->rows * t->columns;
@@ -699,6 +707,7 @@ static int draw_table(const sweep_table *t, const char *name) {
     maps[2].title = "captured of the target";
     maps[0].whole = t->seeds == 1;
     maps[1].whole = 1;
+    share_colours(maps, maps + 1, size);
     maps[2].high = sqrt((double)s->config.target.directions); /* when all of them are captured */
     snprintf(title, sizeof title, "What two steps learn: %.60s target, %.60s, %s batch", s->target, s->activation,
              s->config.batches == TWS_FRESH ? "fresh" : "reused");
