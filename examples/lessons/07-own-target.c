@@ -37,12 +37,9 @@ static int draw(const double *fresh, const double *reused) {
     plot_out out;
     int bad;
     if (file == NULL) return 1;
-    series[0].name = "fresh batch";
-    series[0].y = fresh;
-    series[1].name = "reused batch";
-    series[1].y = reused;
-    series[0].x = series[1].x = k;
-    series[0].count = series[1].count = 4;
+    series[0].name = "fresh batch", series[0].y = fresh;
+    series[1].name = "reused batch", series[1].y = reused;
+    series[0].x = series[1].x = k, series[0].count = series[1].count = 4;
     series[0].marks = series[1].marks = PLOT_LINE | PLOT_POINTS;
     chart.title = "A target of information exponent three";
     chart.x.label = "right singular vectors taken together", chart.x.whole = 1;
