@@ -6500,9 +6500,9 @@ TWSI_FN tws_status twsi_svd_prepare(twsi_svd *svd, twsi_svd_output *out) {
                          "a matrix of %lu x %lu does not fit in memory", (unsigned long)m,
                          (unsigned long)n);
     if (svd->matrix != NULL) {
-        svd->partial = (double *)twsi_take(pool, svd->chunks * TWSI_SVD_GROUP,
-                                           n * sizeof(double));
-        svd->sums = (tws_real *)svd->partial;
+        void *partial = twsi_take(pool, svd->chunks * TWSI_SVD_GROUP, n * sizeof(double));
+        svd->partial = (double *)partial;
+        svd->sums = (tws_real *)partial;
         svd->block = (tws_real *)twsi_take(pool, n, TWSI_SVD_GROUP * sizeof(tws_real));
     }
     svd->product = (double *)twsi_take(pool, m, TWSI_SVD_GROUP * sizeof(double));
