@@ -6542,8 +6542,8 @@ TWSI_FN void twsi_svd_divide(twsi_svd *svd) {
     svd->chunk_rows = twsi_max(1, twsi_ceil_div(m, svd->chunks));
     svd->chunks = twsi_ceil_div(m, svd->chunk_rows);
     svd->slab_rows = svd->chunk_rows;
-    if (svd->other != NULL)
-        svd->slab_rows = twsi_max(4, twsi_min(TWSI_SVD_ROWS, TWSI_SVD_SLAB / 4 / n / 4 * 4));
+    if (svd->other != NULL) /* eights, so that no tile of a pass is half empty */
+        svd->slab_rows = twsi_max(8, twsi_min(TWSI_SVD_ROWS, TWSI_SVD_SLAB / 4 / n / 8 * 8));
 }
 
 /* Residuals that the fast products have not brought within the tolerance, or squares that vanish in
