@@ -1819,7 +1819,7 @@ typedef struct twsi_kernels {
                        size_t ldq);
     void (*svd_pass)(const tws_real *a, size_t ld, size_t rows, size_t n, const tws_real *x,
                      size_t ldx, size_t count, tws_real factor, tws_real *q, size_t ldq);
-    void (*svd_sum)(tws_real *out, const tws_real *a, tws_real factor, const tws_real *b,
+    void (*row_sum)(tws_real *out, const tws_real *a, tws_real factor, const tws_real *b,
                     size_t count);
     void (*svd_gather)(double *y, size_t n, double f, const tws_real *x);
     void (*svd_rotate)(double *a, double *b, size_t n, double c, double s);
@@ -3883,7 +3883,7 @@ TWSI_LANE_INLINE double TWSI_LANE(svd_lanes)(twsi_v v) {
 
 /* Rows at work together. Eight rows and two vectors leave sixteen sums, enough to hide how long one
    takes, and need 27 registers. */
-#if TWSI_PASS == TWSI_PASS_AVX512 || TWSI_PASS == TWSI_PASS_NEON
+#if TWSI_SVD_QUAD
 #define TWSI_SVD_TALL 8
 #define TWSI_SVD_TALL_EACH(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
 #else
@@ -3964,17 +3964,6 @@ TWSI_LANE_INLINE void TWSI_LANE(svd_adds)(const tws_real *const *row, size_t n, 
         }
 }
 
-/* out = a + factor b */
-TWSI_LANE_FN void TWSI_LANE(svd_sum)(tws_real *out, const tws_real *a, tws_real factor,
-                                     const tws_real *b, size_t count) {
-    const twsi_v f = twsi_set(factor);
-    const size_t whole = count - count % TWSI_LANES;
-    size_t i;
-    for (i = 0; i < whole; i += TWSI_LANES)
-        twsi_store(out + i, twsi_fma(f, twsi_load(b + i), twsi_load(a + i)));
-    for (; i < count; i++) out[i] = a[i] + factor * b[i];
-}
-
 /* One slab of rows, one vector (x1 is x0, q1 is q0) or two. Past the last row the last one stands
    in, with weight zero. The slab that follows ahead numbers later is fetched. */
 TWSI_LANE_INLINE void TWSI_LANE(svd_square)(const tws_real *a, size_t ld, size_t rows, size_t n,
@@ -4038,7 +4027,18 @@ TWSI_LANE_FN void TWSI_LANE(svd_pass)(const tws_real *a, size_t ld, size_t rows,
 #undef TWSI_SVD_SET
 #undef TWSI_SVD_ADD
 
-/* ---- rows of a step ---- */
+/* ---- sums of rows ---- */
+
+/* out = a + factor b */
+TWSI_LANE_FN void TWSI_LANE(row_sum)(tws_real *out, const tws_real *a, tws_real factor,
+                                     const tws_real *b, size_t count) {
+    const twsi_v f = twsi_set(factor);
+    const size_t whole = count - count % TWSI_LANES;
+    size_t i;
+    for (i = 0; i < whole; i += TWSI_LANES)
+        twsi_store(out + i, twsi_fma(f, twsi_load(b + i), twsi_load(a + i)));
+    for (; i < count; i++) out[i] = a[i] + factor * b[i];
+}
 
 /* sum += weight x */
 TWSI_LANE_FN void TWSI_LANE(axpy)(tws_real *sum, tws_real weight, const tws_real *x,
@@ -4101,7 +4101,7 @@ static const twsi_kernels TWSI_LANE(kernels) = {
     TWSI_LANE(svd_real),
     TWSI_LANE(svd_double),
     TWSI_LANE(svd_pass),
-    TWSI_LANE(svd_sum),
+    TWSI_LANE(row_sum),
     TWSI_LANE(svd_gather),
     TWSI_LANE(svd_rotate),
     TWSI_LANE(svd_add2),
@@ -5177,7 +5177,7 @@ TWSI_FN void twsi_strassen_sum_task(void *data, size_t index, size_t worker) {
     size_t i;
     (void)worker;
     for (i = first; i < end; i++)
-        sum->kernels->svd_sum(sum->out + i * sum->ldo, sum->a + i * sum->lda, sum->factor,
+        sum->kernels->row_sum(sum->out + i * sum->ldo, sum->a + i * sum->lda, sum->factor,
                               sum->b + i * sum->ldb, sum->columns);
 }
 
@@ -5233,11 +5233,11 @@ TWSI_FN void twsi_strassen_join_task(void *data, size_t index, size_t worker) {
     for (i = first; i < end; i++) {
         tws_real *c11 = s->c + i * s->ldc, *c12 = c11 + n;
         tws_real *c21 = c11 + s->m * s->ldc, *c22 = c21 + n;
-        kernels->svd_sum(c12, s->x + i * n, 1, c12, n);
-        kernels->svd_sum(c21, c12, 1, c21, n);
-        kernels->svd_sum(c12, c12, 1, c22, n);
-        kernels->svd_sum(c22, c21, 1, c22, n);
-        kernels->svd_sum(c12, c12, 1, c11, n);
+        kernels->row_sum(c12, s->x + i * n, 1, c12, n);
+        kernels->row_sum(c21, c12, 1, c21, n);
+        kernels->row_sum(c12, c12, 1, c22, n);
+        kernels->row_sum(c22, c21, 1, c22, n);
+        kernels->row_sum(c12, c12, 1, c11, n);
     }
 }
 
@@ -5690,7 +5690,7 @@ TWSI_FN const tws_real *twsi_svd_slab(const twsi_svd *svd, size_t first, size_t 
     if (svd->other == NULL) return svd->matrix + first * svd->ld;
     slab = svd->slabs + worker * svd->slab_rows * n;
     for (i = 0; i < count; i++)
-        svd->team->kernels->svd_sum(slab + i * n, svd->matrix + (first + i) * svd->ld, svd->factor,
+        svd->team->kernels->row_sum(slab + i * n, svd->matrix + (first + i) * svd->ld, svd->factor,
                                     svd->other + (first + i) * svd->other_ld, n);
     *ld = n;
     return slab;
