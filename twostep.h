@@ -571,8 +571,8 @@ TWS_API tws_svd_options tws_default_svd_options(size_t top);
  *   values     top entries, decreasing
  *   left       top x rows, u_k in row k, or NULL
  *   right      top x columns, v_k in row k, or NULL
- *   residuals  top entries, max(|M v_k - s_k u_k|, |M^T u_k - s_k v_k|) / s_1, or, if all have
- *              converged, a bound on it at most a fifth of the tolerance, or 2e-10, above; or NULL
+ *   residuals  top entries, max(|M v_k - s_k u_k|, |M^T u_k - s_k v_k|) / s_1, or a bound on it
+ *              that is higher by at most a fifth of the tolerance, or 2e-10; or NULL
  *   result     counts, or NULL; set also when values have not converged
  *
  * Vectors are orthonormal to about 1e-12, for repeated and zero values too. A value that occurs
