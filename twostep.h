@@ -185,6 +185,7 @@ typedef enum tws_kernel {
     TWS_KERNEL_AVX512,
     TWS_KERNEL_NEON,
     TWS_KERNEL_WASM,
+    TWS_KERNEL_AMX, /* never taken by AUTO: see tws_gemm */
     TWS_KERNEL_COUNT
 } tws_kernel;
 
@@ -234,7 +235,7 @@ TWS_API const char *tws_status_text(tws_status status);
 /* Version of the compiled implementation, comparable with TWS_VERSION. */
 TWS_API int tws_version(void);
 
-/* "auto", "plain", "sse2", "avx2", "avx512", "neon", "wasm"; "?" for other values. */
+/* "auto", "plain", "sse2", "avx2", "avx512", "neon", "wasm", "amx"; "?" for other values. */
 TWS_API const char *tws_kernel_name(tws_kernel kernel);
 
 /* 1 if this build and this machine can run the kernel (AUTO: always), else 0. */
@@ -495,6 +496,11 @@ typedef enum tws_transpose { TWS_NO_TRANSPOSE, TWS_TRANSPOSE } tws_transpose;
  * Determinism  D1: an entry has the same bits for any number of threads, and depends on its row of
  *           op(A), its column of op(B), its old value, alpha, beta and the kernel alone, not on
  *           where it lies in C.
+ * TWS_KERNEL_AMX (x86 with AMX, Linux, float) splits each number into three of 8 bits, which add up
+ *           to it, and multiplies these in tile registers: all but the three smallest of the nine
+ *           products. As exact as the other kernels, and faster than their peak, but not for all
+ *           numbers: infinity becomes NaN, and a product or a part of one below 1e-38 counts as
+ *           zero, so terms below 1e-31 lose digits. Otherwise it is TWS_KERNEL_AVX512.
  * Cost      2 m n k operations.
  */
 TWS_API tws_status tws_gemm(tws_context *context, tws_transpose transpose_a,
@@ -1082,8 +1088,9 @@ TWS_API tws_status tws_theory_warnings(tws_context *context, const tws_theory_in
 /*
  * features = sigma(X W') / sqrt(count): samples x count, leading dimension ld >= count, may not
  * overlap the inputs. The readout and the output scale of the network are not used, so readout and
- * labels may be NULL. Errors: as tws_forward, and TWS_BAD_ARGUMENT when context->reduce is set (all
- * the neurons must be here). Memory: panels of the product. Threads: context. Determinism: D1.
+ * labels may be NULL. Errors: as tws_forward, TWS_NOT_FINITE also where a feature overflows, and
+ * TWS_BAD_ARGUMENT when context->reduce is set (all the neurons must be here).
+ * Memory: panels of the product. Threads: context. Determinism: D1.
  * Cost: 2 count d n operations.
  */
 TWS_API tws_status tws_features(tws_context *context, const tws_network *network,
@@ -1334,6 +1341,16 @@ TWS_API tws_status tws_sweep(tws_context *context, const tws_config *config,
 #if defined(__x86_64__) || (defined(__i386__) && defined(__SSE2__))
 #include <immintrin.h>
 #define TWSI_X86 1
+/* Tile registers: the system must save them, and MemorySanitizer does not see what they write. */
+#if defined(__x86_64__) && defined(__linux__) && !defined(TWOSTEP_DOUBLE) && \
+    (defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11)
+#define TWSI_AMX 1
+#if defined(__has_feature)
+#if __has_feature(memory_sanitizer)
+#undef TWSI_AMX
+#endif
+#endif
+#endif
 #elif defined(__aarch64__) && defined(__ARM_NEON) && defined(__ORDER_LITTLE_ENDIAN__) && \
     __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #include <arm_neon.h>
@@ -1560,9 +1577,52 @@ TWSI_FN double twsi_seconds(void) {
 /* ---- CPU features ---- */
 
 TWS_API const char *tws_kernel_name(tws_kernel kernel) {
-    static const char *const name[] = {"auto", "plain", "sse2", "avx2", "avx512", "neon", "wasm"};
+    static const char *const name[] = {"auto", "plain",  "sse2", "avx2",
+                                       "avx512", "neon", "wasm", "amx"};
     return (int)kernel >= 0 && (int)kernel < (int)TWS_KERNEL_COUNT ? name[kernel] : "?";
 }
+
+#ifdef TWSI_AMX
+#define TWSI_TILE_STATE 18 /* what Linux calls the contents of the tile registers */
+
+/* arch_prctl of Linux, which no header of C declares; 0 is success. */
+TWSI_FN long twsi_arch_prctl(long code, uintptr_t argument) {
+    long result = 158;
+    __asm__ volatile("syscall"
+                     : "+a"(result)
+                     : "D"(code), "S"(argument)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+
+/* Does the processor have tile registers for bfloat16, and does the system save them? */
+TWSI_FN int twsi_has_tiles(void) {
+    const long supported_code = 0x1021; /* ARCH_GET_XCOMP_SUPP */
+    uint32_t a = 0, b = 0, c = 0, d = 0;
+    uint64_t supported = 0;
+    __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+    if (a < 7) return 0;
+    a = 7;
+    c = 0;
+    __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+    return (d >> 22 & 1) && (d >> 24 & 1) &&
+           twsi_arch_prctl(supported_code, (uintptr_t)&supported) == 0 &&
+           (supported >> TWSI_TILE_STATE & 1);
+}
+
+/* The process must ask before it may touch the tile registers; asking again is no harm. */
+TWSI_FN int twsi_allow_tiles(void) {
+    return twsi_arch_prctl(0x1023 /* ARCH_REQ_XCOMP_PERM */, TWSI_TILE_STATE) == 0;
+}
+#endif
+
+#ifdef TWSI_X86
+TWSI_FN int twsi_has_avx512(void) {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+#endif
 
 TWS_API int tws_kernel_available(tws_kernel kernel) {
     switch (kernel) {
@@ -1571,10 +1631,10 @@ TWS_API int tws_kernel_available(tws_kernel kernel) {
 #ifdef TWSI_X86
     case TWS_KERNEL_SSE2: return 1;
     case TWS_KERNEL_AVX2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    case TWS_KERNEL_AVX512:
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-               __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case TWS_KERNEL_AVX512: return twsi_has_avx512();
+#endif
+#ifdef TWSI_AMX
+    case TWS_KERNEL_AMX: return twsi_has_avx512() && twsi_has_tiles();
 #endif
 #ifdef TWSI_NEON
     case TWS_KERNEL_NEON: return 1;
@@ -1802,8 +1862,12 @@ typedef struct twsi_kernels {
     size_t gemm_rows, gemm_columns;       /* tile of C held in registers */
     size_t gemm_depth, gemm_block_columns; /* cache block of B: depth x columns */
     size_t gemm_pad;                      /* entries that packing may spill past a panel */
-    void (*gemm_pack)(int across, size_t width, size_t count, size_t depth, const tws_real *source,
-                      size_t ld, tws_real *panels, size_t panel_size);
+    size_t gemm_terms;  /* panels hold a multiple of so many; 1: B may be read where it lies too */
+    size_t gemm_halves; /* of a tws_real that an entry of a panel takes */
+    void (*gemm_pack_a)(int across, size_t width, size_t count, size_t depth,
+                        const tws_real *source, size_t ld, tws_real *panels, size_t panel_size);
+    void (*gemm_pack_b)(int across, size_t width, size_t count, size_t depth,
+                        const tws_real *source, size_t ld, tws_real *panels, size_t panel_size);
     void (*gemm_block)(size_t m, size_t n, size_t depth, tws_real alpha, const tws_real *a,
                        size_t a_size, const tws_real *b, size_t b_size, size_t b_step,
                        tws_real beta, tws_real *c, size_t ldc);
@@ -2158,11 +2222,11 @@ TWSI_FN void twsi_curve_open(twsi_curve *curve, const tws_activation *activation
 
 /* Rows of A and columns of B packed at once: enough that few products are cut, and 13 MiB of
    panels at most. The columns serve every block of rows. Multiples of every tile. */
-#define TWSI_GEMM_PACKED_ROWS 2112
+#define TWSI_GEMM_PACKED_ROWS 2304
 #define TWSI_GEMM_PACKED_COLUMNS 4128
 /* Rows of one task, a multiple of every tile: short (0.3 ms), so that workers finish together. */
-#define TWSI_GEMM_TASK_ROWS 264
-/* ... and of one part where one side of the diagonal is wanted; a multiple of every tile too. */
+#define TWSI_GEMM_TASK_ROWS 288
+/* ... and of one part where one side of the diagonal is wanted: of whole tiles, about so many. */
 #define TWSI_GEMM_STAIR 24
 /* Rows or columns that one packing task copies: whole kilobytes from each source row. */
 #define TWSI_GEMM_PACK_GROUP 256
@@ -3542,6 +3606,265 @@ TWSI_LANE_FN void TWSI_LANE(gemm_small)(int across, size_t m, size_t n, size_t k
 }
 #endif
 
+/* ---- products in tile registers ----
+
+   A tile register holds 16 lines of 64 bytes; one instruction adds to 16 x 16 floats the products
+   of 16 x 32 numbers of 8 significant bits (bfloat16) with 32 x 16. A float is the sum of three
+   such, x = x0 + x1 + x2 without an error, each 2^-8 of the one before. Of the nine products of
+   two sums the six largest are formed, x0 y0, x0 y1, x1 y0, x1 y1, x0 y2, x2 y0: the others are
+   2^-25 of the first. Each is exact, and they are added up as floats.
+   A panel holds, for every 32 terms, the first, second and third parts of 32 rows of A (or columns
+   of B) in two tiles each: a line of A has 32 terms of one row, a line of B two terms of each of
+   16 columns, next to each other. */
+#if defined(TWSI_AMX) && TWSI_PASS == TWSI_PASS_AVX512
+#define TWSI_AMX_TILE 32           /* of C: four tile registers, beside two of A and two of B */
+#define TWSI_AMX_TERMS 32          /* of one line */
+#define TWSI_AMX_DEPTH 512         /* panels of 96 KiB: C is read and written rarely */
+#define TWSI_AMX_BLOCK_COLUMNS 192 /* 576 KiB of B: part of a 2 MiB L2, as no machine has less */
+#define TWSI_AMX_FN static TWSI_UNUSED \
+        __attribute__((target("amx-tile,amx-bf16,avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")))
+#define TWSI_AMX_REGISTER 256 /* numbers of 4 bytes in a tile register */
+
+/* The parts of 16 numbers, in the high halves of words, largest first. Rounded to nearest, but not
+   up to infinity; NaN and infinity stay what they are. */
+TWSI_LANE_INLINE void twsi_amx_split(__m512i *part, __m512 x) {
+    const __m512i rest = _mm512_set1_epi32(0x7fffffff), largest = _mm512_set1_epi32(0x7f7fffff);
+    const __mmask16 all = 0xffff; /* masked forms: g++ warns inside its own header about others */
+    size_t k;
+    for (k = 0; k < 3; k++) {
+        const __m512i bits = _mm512_castps_si512(x);
+        const __m512i size = _mm512_and_si512(bits, rest);
+        __m512i near = _mm512_add_epi32(size, _mm512_set1_epi32(0x8000));
+        near = _mm512_maskz_min_epu32(all, near, largest);
+        near = _mm512_maskz_max_epu32(all, near, size);
+        near = _mm512_and_si512(near, _mm512_set1_epi32(0x7fff0000));
+        part[k] = _mm512_or_si512(near, _mm512_xor_si512(bits, size));
+        x = _mm512_sub_ps(x, _mm512_castsi512_ps(part[k]));
+    }
+}
+
+/* Words of two parts each, of the even terms in x and the odd ones in y. */
+TWSI_LANE_INLINE void twsi_amx_pair(__m512i *word, size_t step, __m512 x, __m512 y) {
+    __m512i even[3], odd[3];
+    size_t k;
+    twsi_amx_split(even, x);
+    twsi_amx_split(odd, y);
+    for (k = 0; k < 3; k++)
+        word[k * step] = _mm512_or_si512(_mm512_maskz_srli_epi32(0xffff, even[k], 16), odd[k]);
+}
+
+/* Transposes 16 x 16 words: vectors i and i + step exchange what lies step apart. */
+TWSI_LANE_INLINE void twsi_amx_turn(__m512i *word) {
+    const __m512i place = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    int step, i;
+    for (step = 1; step < 16; step *= 2) {
+        const __m512i by = _mm512_set1_epi32(step);
+        const __mmask16 odd = _mm512_test_epi32_mask(place, by);
+        const __m512i low = _mm512_mask_add_epi32(place, odd, _mm512_sub_epi32(place, by),
+                                                  _mm512_set1_epi32(16));
+        const __m512i high = _mm512_mask_add_epi32(_mm512_add_epi32(place, by), odd, place,
+                                                   _mm512_set1_epi32(16));
+        for (i = 0; i < 16; i++) {
+            const __m512i first = word[i], second = word[i + (i & step ? 0 : step)];
+            if (i & step) continue;
+            word[i] = _mm512_permutex2var_epi32(first, low, second);
+            word[i + step] = _mm512_permutex2var_epi32(first, high, second);
+        }
+    }
+}
+
+#define TWSI_AMX_MASK(count) ((__mmask16)((1u << twsi_min(count, 16)) - 1u))
+
+/* Three tiles of 16 vectors of the source, count of which exist, with up to 32 terms each. as_rows:
+   a vector fills a line, as in A; else a line holds two terms of each, as in B. */
+TWSI_LANE_INLINE void twsi_amx_pack_tile(int as_rows, int across, size_t count, size_t terms,
+                                         const tws_real *source, size_t ld, tws_real *tile) {
+    const __m512i even =
+        _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+    const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+    __m512i word[3][16];
+    size_t i, k;
+    for (i = 0; i < 16; i++) {
+        __m512 x = _mm512_setzero_ps(), y = x;
+        if (across && i < count) {
+            const tws_real *row = source + i * ld;
+            const __m512 near = _mm512_maskz_loadu_ps(TWSI_AMX_MASK(terms), row);
+            const __m512 far = terms > 16
+                                   ? _mm512_maskz_loadu_ps(TWSI_AMX_MASK(terms - 16), row + 16)
+                                   : x;
+            x = _mm512_permutex2var_ps(near, even, far);
+            y = _mm512_permutex2var_ps(near, odd, far);
+        } else if (!across) {
+            if (2 * i < terms) x = _mm512_maskz_loadu_ps(TWSI_AMX_MASK(count), source + 2 * i * ld);
+            if (2 * i + 1 < terms)
+                y = _mm512_maskz_loadu_ps(TWSI_AMX_MASK(count), source + (2 * i + 1) * ld);
+        }
+        twsi_amx_pair(&word[0][i], 16, x, y);
+    }
+    for (k = 0; k < 3; k++) {
+        if (as_rows != across) twsi_amx_turn(word[k]);
+        for (i = 0; i < 16; i++)
+            _mm512_storeu_si512(tile + 2 * k * TWSI_AMX_REGISTER + 16 * i, word[k][i]);
+    }
+}
+
+/* Panels of TILE vectors. Where terms follow each other in memory, so do the tiles of a panel; else
+   all panels take their part of 32 source rows in turn. */
+TWSI_LANE_INLINE void twsi_amx_pack(int as_rows, int across, size_t count, size_t depth,
+                                    const tws_real *source, size_t ld, tws_real *panels,
+                                    size_t panel_size) {
+    const size_t lines = (depth + TWSI_AMX_TERMS - 1) / TWSI_AMX_TERMS;
+    const size_t halves = (count + TWSI_AMX_TILE - 1) / TWSI_AMX_TILE * 2;
+    size_t task;
+    for (task = 0; task < lines * halves; task++) {
+        const size_t line = across ? task % lines : task / halves;
+        const size_t half = across ? task / lines : task % halves;
+        const size_t first = half * 16, p = line * TWSI_AMX_TERMS;
+        const size_t here = first < count ? twsi_min(count - first, 16) : 0; /* 0: all zero */
+        twsi_amx_pack_tile(as_rows, across, here, twsi_min(depth - p, TWSI_AMX_TERMS),
+                           here == 0 ? source
+                           : across  ? source + first * ld + p
+                                     : source + p * ld + first,
+                           ld, panels + half / 2 * panel_size +
+                                   (6 * line + half % 2) * TWSI_AMX_REGISTER);
+    }
+}
+
+#define TWSI_AMX_PACK(name, as_rows)                                                              \
+    TWSI_LANE_FN void name(int across, size_t width, size_t count, size_t depth,                  \
+                           const tws_real *source, size_t ld, tws_real *panels,                   \
+                           size_t panel_size) {                                                   \
+        (void)width;                                                                              \
+        if (across)                                                                               \
+            twsi_amx_pack(as_rows, 1, count, depth, source, ld, panels, panel_size);              \
+        else                                                                                      \
+            twsi_amx_pack(as_rows, 0, count, depth, source, ld, panels, panel_size);              \
+    }
+TWSI_AMX_PACK(twsi_amx_pack_a, 1)
+TWSI_AMX_PACK(twsi_amx_pack_b, 0)
+
+/* Instructions by name: the functions that compilers have for them hide what they read. */
+#define TWSI_AMX_ZERO(t) __asm__ volatile("tilezero %%tmm" #t : :)
+#define TWSI_AMX_LOAD(t, from)                                                                    \
+    __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #t : : "r"(from), "r"((size_t)64) : "memory")
+#define TWSI_AMX_STORE(t, to)                                                                     \
+    __asm__ volatile("tilestored %%tmm" #t ", (%0,%1,1)"                                          \
+                     :                                                                            \
+                     : "r"(to), "r"(TWSI_AMX_TILE * sizeof(tws_real))                             \
+                     : "memory")
+#define TWSI_AMX_ADD(c, a, b) __asm__ volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #c : :)
+
+/* Parts i of A and j of B: two tiles each, and the four products. */
+#define TWSI_AMX_LOAD_A(i)                                                                        \
+    do {                                                                                          \
+        TWSI_AMX_LOAD(4, a + 2 * (i) * TWSI_AMX_REGISTER);                                        \
+        TWSI_AMX_LOAD(5, a + (2 * (i) + 1) * TWSI_AMX_REGISTER);                                  \
+    } while (0)
+#define TWSI_AMX_LOAD_B(j)                                                                        \
+    do {                                                                                          \
+        TWSI_AMX_LOAD(6, b + 2 * (j) * TWSI_AMX_REGISTER);                                        \
+        TWSI_AMX_LOAD(7, b + (2 * (j) + 1) * TWSI_AMX_REGISTER);                                  \
+    } while (0)
+#define TWSI_AMX_MULTIPLY                                                                         \
+    do {                                                                                          \
+        TWSI_AMX_ADD(0, 4, 6);                                                                    \
+        TWSI_AMX_ADD(1, 4, 7);                                                                    \
+        TWSI_AMX_ADD(2, 5, 6);                                                                    \
+        TWSI_AMX_ADD(3, 5, 7);                                                                    \
+    } while (0)
+
+/* The sums of a tile of C, rows x columns of which exist, before they go to C. */
+typedef struct twsi_amx_tile {
+    tws_real sum[TWSI_AMX_TILE * TWSI_AMX_TILE];
+    tws_real *c;
+    size_t rows, columns, ldc;
+    tws_real alpha, beta;
+} twsi_amx_tile;
+
+/* Rows first up to end go to C. */
+TWSI_LANE_INLINE void twsi_amx_update(const twsi_amx_tile *tile, size_t first, size_t end) {
+    size_t i, j;
+    for (i = first; i < twsi_min(end, tile->rows); i++)
+        for (j = 0; j < tile->columns; j += TWSI_LANES) {
+            const twsi_v v = twsi_load(tile->sum + i * TWSI_AMX_TILE + j);
+            TWSI_LANE(gemm_update)(tile->c + i * tile->ldc + j, &v, tile->alpha, tile->beta,
+                                   twsi_min(tile->columns - j, TWSI_LANES));
+        }
+}
+
+/* The next tile of C, from lines x 32 terms. Each step changes one of the two parts, so that six
+   products need eight loads of two tiles. Meanwhile the tile before goes to C, and the rows at c
+   that this one will go to are fetched, bit by bit. */
+TWSI_AMX_FN void twsi_amx_next(twsi_amx_tile *tile, size_t lines, const tws_real *a,
+                               const tws_real *b, const tws_real *c) {
+    size_t line, row = 0;
+    TWSI_AMX_ZERO(0);
+    TWSI_AMX_ZERO(1);
+    TWSI_AMX_ZERO(2);
+    TWSI_AMX_ZERO(3);
+    for (line = 1; line <= lines; line++) {
+        const size_t end = TWSI_AMX_TILE * line / lines;
+        TWSI_AMX_LOAD_A(0);
+        TWSI_AMX_LOAD_B(2);
+        TWSI_AMX_MULTIPLY;
+        TWSI_AMX_LOAD_B(1);
+        TWSI_AMX_MULTIPLY;
+        TWSI_AMX_LOAD_A(1);
+        TWSI_AMX_MULTIPLY;
+        TWSI_AMX_LOAD_B(0);
+        TWSI_AMX_MULTIPLY;
+        TWSI_AMX_LOAD_A(2);
+        TWSI_AMX_MULTIPLY;
+        TWSI_AMX_LOAD_A(0);
+        TWSI_AMX_MULTIPLY;
+        a += 6 * TWSI_AMX_REGISTER;
+        b += 6 * TWSI_AMX_REGISTER;
+        twsi_amx_update(tile, row, end);
+        for (; row < end; row++) {
+            __builtin_prefetch(c + row * tile->ldc, 1, 3);
+            __builtin_prefetch(c + row * tile->ldc + 16, 1, 3);
+            __builtin_prefetch(c + row * tile->ldc + 31, 1, 3);
+        }
+    }
+    TWSI_AMX_STORE(0, tile->sum);
+    TWSI_AMX_STORE(1, tile->sum + 16);
+    TWSI_AMX_STORE(2, tile->sum + 16 * TWSI_AMX_TILE);
+    TWSI_AMX_STORE(3, tile->sum + 16 * TWSI_AMX_TILE + 16);
+}
+
+/* As gemm_block, between the set-up of the tile registers and their release, some 50 cycles. */
+TWSI_AMX_FN void twsi_amx_block(size_t m, size_t n, size_t depth, tws_real alpha,
+                                const tws_real *a, size_t a_size, const tws_real *b, size_t b_size,
+                                size_t b_step, tws_real beta, tws_real *c, size_t ldc) {
+    /* palette 1; from byte 16 on, 8 times 64 bytes a line; from byte 48 on, 8 times 16 lines */
+    static const unsigned char shape[64] = {1,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,
+                                            0,  0,  0,  64, 0,  64, 0,  64, 0,  64, 0,  64, 0,
+                                            64, 0,  64, 0,  64, 0,  0,  0,  0,  0,  0,  0,  0,
+                                            0,  0,  0,  0,  0,  0,  0,  0,  0,  16, 16, 16, 16,
+                                            16, 16, 16, 16};
+    const size_t lines = (depth + TWSI_AMX_TERMS - 1) / TWSI_AMX_TERMS;
+    twsi_amx_tile tile;
+    size_t i, j;
+    (void)b_step;
+    tile.rows = tile.columns = 0; /* nothing to go to C yet */
+    tile.c = c;
+    tile.ldc = ldc;
+    tile.alpha = alpha;
+    tile.beta = beta;
+    __asm__ volatile("ldtilecfg %0" : : "m"(shape));
+    for (i = 0; i < m; i += TWSI_AMX_TILE)
+        for (j = 0; j < n; j += TWSI_AMX_TILE) {
+            twsi_amx_next(&tile, lines, a + i / TWSI_AMX_TILE * a_size,
+                          b + j / TWSI_AMX_TILE * b_size, c + i * ldc + j);
+            tile.c = c + i * ldc + j;
+            tile.rows = twsi_min(m - i, TWSI_AMX_TILE);
+            tile.columns = twsi_min(n - j, TWSI_AMX_TILE);
+        }
+    __asm__ volatile("tilerelease" : :);
+    twsi_amx_update(&tile, 0, TWSI_AMX_TILE);
+}
+#endif
+
 /* The block sizes under names that last until the table. */
 enum {
     TWSI_LANE(gemm_row_count) = (int)TWSI_GEMM_ROWS,
@@ -4082,33 +4405,53 @@ TWSI_LANE_FN int TWSI_LANE(all_finite)(const tws_real *x, size_t count) {
 #define TWSI_PASS_VERSION TWS_VERSION
 
 /* ---- the table of this pass ---- */
+#ifdef TWSI_GEMM_HAS_SMALL
+#define TWSI_GEMM_SMALL_OR_NULL TWSI_LANE(gemm_small)
+#else
+#define TWSI_GEMM_SMALL_OR_NULL NULL
+#endif
+#define TWSI_LANE_HEAD TWSI_LANE(normals), TWSI_LANE(activate)
+#define TWSI_LANE_TAIL                                                                            \
+    TWSI_LANE(svd_real), TWSI_LANE(svd_double), TWSI_LANE(svd_pass), TWSI_LANE(row_sum),          \
+        TWSI_LANE(svd_gather), TWSI_LANE(svd_rotate), TWSI_LANE(svd_add2), TWSI_LANE(axpy),       \
+        TWSI_LANE(scaled_copy), TWSI_LANE(all_finite)
 static const twsi_kernels TWSI_LANE(kernels) = {
     TWSI_KERNEL_ID,
-    TWSI_LANE(normals),
-    TWSI_LANE(activate),
+    TWSI_LANE_HEAD,
     TWSI_LANE(gemm_row_count),
     TWSI_LANE(gemm_column_count),
     TWSI_LANE(gemm_depth),
     TWSI_LANE(gemm_block_columns),
     TWSI_LANES,
+    1,
+    2,
+    TWSI_LANE(gemm_pack),
     TWSI_LANE(gemm_pack),
     TWSI_LANE(gemm_block),
-#ifdef TWSI_GEMM_HAS_SMALL
-    TWSI_LANE(gemm_small),
-#else
-    NULL,
-#endif
-    TWSI_LANE(svd_real),
-    TWSI_LANE(svd_double),
-    TWSI_LANE(svd_pass),
-    TWSI_LANE(row_sum),
-    TWSI_LANE(svd_gather),
-    TWSI_LANE(svd_rotate),
-    TWSI_LANE(svd_add2),
-    TWSI_LANE(axpy),
-    TWSI_LANE(scaled_copy),
-    TWSI_LANE(all_finite),
+    TWSI_GEMM_SMALL_OR_NULL,
+    TWSI_LANE_TAIL,
 };
+#if defined(TWSI_AMX) && TWSI_PASS == TWSI_PASS_AVX512
+static const twsi_kernels twsi_kernels_amx = {
+    TWS_KERNEL_AMX,
+    TWSI_LANE_HEAD,
+    TWSI_AMX_TILE,
+    TWSI_AMX_TILE,
+    TWSI_AMX_DEPTH,
+    TWSI_AMX_BLOCK_COLUMNS,
+    0,
+    TWSI_AMX_TERMS,
+    3,
+    twsi_amx_pack_a,
+    twsi_amx_pack_b,
+    twsi_amx_block,
+    NULL,
+    TWSI_LANE_TAIL,
+};
+#endif
+#undef TWSI_LANE_HEAD
+#undef TWSI_LANE_TAIL
+#undef TWSI_GEMM_SMALL_OR_NULL
 #undef TWSI_GEMM_HAS_SMALL
 
 #undef twsi_v
@@ -4179,6 +4522,9 @@ TWSI_FN const twsi_kernels *twsi_find_kernels(tws_kernel kernel) {
     case TWS_KERNEL_AVX2: return &twsi_kernels_avx2;
     case TWS_KERNEL_AVX512: return &twsi_kernels_avx512;
 #endif
+#ifdef TWSI_AMX
+    case TWS_KERNEL_AMX: return &twsi_kernels_amx;
+#endif
 #ifdef TWSI_NEON
     case TWS_KERNEL_NEON: return &twsi_kernels_neon;
 #endif
@@ -4199,6 +4545,11 @@ TWSI_FN tws_status twsi_team_open(twsi_team *team, tws_context *context, size_t 
         return twsi_fail(context, TWS_UNAVAILABLE,
                          "context.kernel is %d (%s), which this machine or build does not have",
                          (int)kernel, tws_kernel_name(kernel));
+#ifdef TWSI_AMX
+    if (kernel == TWS_KERNEL_AMX && !twsi_allow_tiles())
+        return twsi_fail(context, TWS_UNAVAILABLE,
+                         "context.kernel is amx, and the system does not let this process have it");
+#endif
     if (context != NULL && context->threads > TWSI_MAX_THREADS)
         return twsi_fail(context, TWS_BAD_ARGUMENT, "context.threads is %u, allowed are 0 to %d",
                          context->threads, TWSI_MAX_THREADS);
@@ -4823,10 +5174,11 @@ typedef struct twsi_gemm_job {
     size_t row, column; /* of C, where this block starts */
 } twsi_gemm_job;
 
-/* Entries of a panel: the padding lets packing store whole vectors, a cache line apart. */
-TWSI_FN size_t twsi_gemm_panel(size_t width, size_t depth, size_t pad) {
+/* Numbers of a panel: the padding lets packing store whole vectors, a cache line apart. */
+TWSI_FN size_t twsi_gemm_panel(const twsi_kernels *s, size_t width, size_t depth) {
     const size_t line = TWSI_ALIGNMENT / sizeof(tws_real);
-    return twsi_ceil_div(width * depth + pad, line) * line;
+    const size_t entries = width * twsi_ceil_div(depth, s->gemm_terms) * s->gemm_terms;
+    return twsi_ceil_div(entries * s->gemm_halves / 2 + s->gemm_pad, line) * line;
 }
 
 /* Takes memory for products of at most m x n x k; a failure is in pool->status. One block, since
@@ -4837,8 +5189,8 @@ TWSI_FN twsi_gemm_buffers twsi_gemm_prepare(const twsi_team *team, twsi_pool *po
     const size_t depth = twsi_min(k, s->gemm_depth);
     const size_t a_panels = twsi_ceil_div(twsi_min(m, TWSI_GEMM_PACKED_ROWS), s->gemm_rows);
     const size_t b_panels = twsi_ceil_div(twsi_min(n, TWSI_GEMM_PACKED_COLUMNS), s->gemm_columns);
-    const size_t a_entries = a_panels * twsi_gemm_panel(s->gemm_rows, depth, s->gemm_pad);
-    const size_t b_entries = b_panels * twsi_gemm_panel(s->gemm_columns, depth, s->gemm_pad);
+    const size_t a_entries = a_panels * twsi_gemm_panel(s, s->gemm_rows, depth);
+    const size_t b_entries = b_panels * twsi_gemm_panel(s, s->gemm_columns, depth);
     twsi_gemm_buffers buffers;
     buffers.a = (tws_real *)twsi_take(pool, a_entries + b_entries, sizeof(tws_real));
     buffers.b = buffers.a == NULL ? NULL : buffers.a + a_entries;
@@ -4857,14 +5209,15 @@ TWSI_FN void twsi_gemm_pack_task(void *data, size_t index, size_t worker) {
     (void)worker;
     if (index < job->a_tasks) {
         const size_t first = index * job->a_vectors;
-        s->gemm_pack(job->a_across, s->gemm_rows, twsi_min(job->m - first, job->a_vectors),
-                     job->depth, twsi_gemm_at(job->a, job->lda, job->a_across, first, 0), job->lda,
-                     job->a_panels + first / s->gemm_rows * job->a_size, job->a_size);
+        s->gemm_pack_a(job->a_across, s->gemm_rows, twsi_min(job->m - first, job->a_vectors),
+                       job->depth, twsi_gemm_at(job->a, job->lda, job->a_across, first, 0),
+                       job->lda, job->a_panels + first / s->gemm_rows * job->a_size, job->a_size);
     } else {
         const size_t first = job->in_place + (index - job->a_tasks) * job->b_vectors;
-        s->gemm_pack(job->b_across, s->gemm_columns, twsi_min(job->n - first, job->b_vectors),
-                     job->depth, twsi_gemm_at(job->b, job->ldb, job->b_across, first, 0), job->ldb,
-                     job->b_panels + first / s->gemm_columns * job->b_size, job->b_size);
+        s->gemm_pack_b(job->b_across, s->gemm_columns, twsi_min(job->n - first, job->b_vectors),
+                       job->depth, twsi_gemm_at(job->b, job->ldb, job->b_across, first, 0),
+                       job->ldb, job->b_panels + first / s->gemm_columns * job->b_size,
+                       job->b_size);
     }
 }
 
@@ -4893,12 +5246,13 @@ TWSI_FN void twsi_gemm_rows(const twsi_gemm_job *job, size_t row, size_t height,
 /* Where the diagonal of C cuts through, few rows at a time, each up to the tile that holds it. */
 TWSI_FN void twsi_gemm_stairs(const twsi_gemm_job *job, size_t row, size_t height, size_t first,
                               size_t end) {
-    const size_t tile = job->kernels->gemm_columns;
+    const size_t tile = job->kernels->gemm_columns, rows = job->kernels->gemm_rows;
+    const size_t stair = twsi_ceil_div(TWSI_GEMM_STAIR, rows) * rows;
     size_t i, h;
     for (i = row; i < row + height; i += h) {
-        const size_t last = job->row + i + TWSI_GEMM_STAIR; /* of C, and where it ends here: */
+        const size_t last = job->row + i + stair; /* of C, and where it ends here: */
         const size_t wanted = last > job->column ? twsi_ceil_div(last - job->column, tile) : 0;
-        h = twsi_min(TWSI_GEMM_STAIR, row + height - i);
+        h = twsi_min(stair, row + height - i);
         twsi_gemm_rows(job, i, h, first, twsi_max(first, twsi_min(end, wanted * tile)));
     }
 }
@@ -4968,12 +5322,13 @@ TWSI_FN void twsi_gemm_part(twsi_team *team, const twsi_gemm_buffers *buffers, i
             size_t b_tasks;
             job.depth = twsi_min(k - p, depth);
             job.in_place = 0;
-            if (!job.b_across && (m <= s->gemm_rows || job.n * job.depth <= TWSI_GEMM_IN_PLACE))
+            if (s->gemm_terms == 1 && !job.b_across &&
+                (m <= s->gemm_rows || job.n * job.depth <= TWSI_GEMM_IN_PLACE))
                 job.in_place = job.n / s->gemm_columns * s->gemm_columns;
             b_tasks = twsi_ceil_div(job.n - job.in_place, job.b_vectors);
             job.beta = p == 0 ? beta : 1;
-            job.a_size = twsi_gemm_panel(s->gemm_rows, job.depth, s->gemm_pad);
-            job.b_size = twsi_gemm_panel(s->gemm_columns, job.depth, s->gemm_pad);
+            job.a_size = twsi_gemm_panel(s, s->gemm_rows, job.depth);
+            job.b_size = twsi_gemm_panel(s, s->gemm_columns, job.depth);
             job.b = twsi_gemm_at(b, ldb, job.b_across, j, p);
             for (i = 0; i < m; i += TWSI_GEMM_PACKED_ROWS) {
                 job.m = twsi_min(m - i, TWSI_GEMM_PACKED_ROWS);
@@ -5059,7 +5414,7 @@ TWSI_FN tws_status twsi_gemm_small(twsi_team *team, twsi_pool *pool, int across,
                                    const tws_real *a, size_t lda, const tws_real *b, size_t ldb,
                                    tws_real beta, tws_real *c, size_t ldc) {
     const twsi_kernels *s = team->kernels;
-    const size_t size = twsi_gemm_panel(s->gemm_columns, k, s->gemm_pad);
+    const size_t size = twsi_gemm_panel(s, s->gemm_columns, k);
     const size_t entries = twsi_ceil_div(n, s->gemm_columns) * size;
     tws_real scratch[TWSI_GEMM_SCRATCH], *panels = scratch;
     size_t j;
@@ -5071,7 +5426,7 @@ TWSI_FN tws_status twsi_gemm_small(twsi_team *team, twsi_pool *pool, int across,
         panels = (tws_real *)twsi_take(pool, entries, sizeof(tws_real));
     if (panels == NULL)
         return twsi_fail(team->context, pool->status, "no memory for the panels of a product");
-    s->gemm_pack(1, s->gemm_columns, n, k, b, ldb, panels, size);
+    s->gemm_pack_b(1, s->gemm_columns, n, k, b, ldb, panels, size);
     for (j = 0; j < n; j += s->gemm_columns)
         s->gemm_small(across, m, twsi_min(n - j, s->gemm_columns), k, alpha, a, lda,
                       panels + j / s->gemm_columns * size, s->gemm_columns, beta, c + j, ldc);
@@ -11877,6 +12232,18 @@ TWSI_FN void twsi_features_task(void *data, size_t index, size_t worker) {
     }
 }
 
+/* Finite numbers can have products that are not. */
+TWSI_FN tws_status twsi_features_finite(const twsi_features_job *job, tws_context *context) {
+    size_t i;
+    for (i = 0; i < job->rows; i++)
+        if (!job->kernels->all_finite(job->features + i * job->ld, job->columns))
+            return twsi_fail(context, TWS_NOT_FINITE,
+                             "the features of sample %lu overflow: network.weights or batch.inputs "
+                             "are too large",
+                             (unsigned long)i);
+    return TWS_OK;
+}
+
 TWS_API tws_status tws_features(tws_context *context, const tws_network *network,
                                 const tws_batch *batch, tws_real *features, size_t ld) {
     twsi_features_job job;
@@ -11908,6 +12275,7 @@ TWS_API tws_status tws_features(tws_context *context, const tws_network *network
         job.ld = ld;
         job.factor = (tws_real)(1.0 / sqrt((double)network->count));
         twsi_run(&team, twsi_ceil_div(job.rows, TWSI_ROW_GROUP), twsi_features_task, &job);
+        status = twsi_features_finite(&job, context);
     }
     twsi_pool_close(&pool);
     twsi_team_close(&team);
@@ -12811,6 +13179,7 @@ typedef struct twsi_limit_kernel {
     twsi_team *team;
     size_t inputs, count1, count2, first;
     int same;
+    const tws_real *rows1, *rows2;
     double *norm1, *norm2, *terms1, *terms2; /* terms: TERMS + 1 per sample */
     tws_real *products;                      /* ROWS x count2 */
     double *kernel;
@@ -12827,7 +13196,10 @@ TWSI_FN void twsi_kernel_task(void *data, size_t index, size_t worker) {
     for (j = 0; j < job->count2; j++) {
         const double *b = job->terms2 + j * stride;
         const double size = job->norm1[i] * job->norm2[j];
-        double cosine = size > 0.0 ? (double)product[j] / size : 0.0, sum = 0.0;
+        double dot = (double)product[j], cosine, sum = 0.0;
+        if (!(fabs(dot) <= DBL_MAX)) /* too large for a tws_real on the way */
+            dot = twsi_dot(job->rows1 + i * job->inputs, job->rows2 + j * job->inputs, job->inputs);
+        cosine = size > 0.0 ? dot / size : 0.0;
         cosine = cosine > 1.0 ? 1.0 : cosine < -1.0 ? -1.0 : cosine;
         for (k = TWSI_KERNEL_TERMS; k-- > 0;) sum = sum * cosine + a[k] * b[k];
         row[j] = sum;
@@ -12946,6 +13318,8 @@ TWS_API tws_status tws_limit_kernel(tws_context *context, const tws_activation *
         job.count1 = count1;
         job.count2 = count2;
         job.kernel = kernel;
+        job.rows1 = first;
+        job.rows2 = second;
         twsi_pool_open(&pool, context);
         status = twsi_kernel_fill(&job, &pool, activation, first, second);
         twsi_pool_close(&pool);

@@ -117,7 +117,7 @@ static peak_loop find_peak(tws_kernel kernel, double *operations) {
     double lanes = 0;
     peak_loop loop = NULL;
 #ifdef TWSI_X86
-    if (kernel == TWS_KERNEL_AVX512) loop = peak_avx512, lanes = 64;
+    if (kernel == TWS_KERNEL_AVX512 || kernel == TWS_KERNEL_AMX) loop = peak_avx512, lanes = 64;
     if (kernel == TWS_KERNEL_AVX2) loop = peak_avx2, lanes = 32;
     if (kernel == TWS_KERNEL_SSE2) loop = peak_sse2, lanes = 16;
 #endif

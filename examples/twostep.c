@@ -181,7 +181,7 @@ static const option options[] = {
     {"--memory-budget", OPTION_BYTES, FIELD(memory_budget), 1, 1e18, BIT(COMMAND_RUN) | BIT(COMMAND_COMPARE),
      "BYTES", "a number of bytes from 1 to 1e18, as 8e9, 8GiB or 512MiB", "memory that the run may take (no limit)"},
     {"--kernel", OPTION_NAME, FIELD(context.kernel), 0, 0, DATA_COMMANDS, "NAME",
-     "auto, plain, sse2, avx2, avx512, neon or wasm", "inner loops (auto)"},
+     "auto, plain, sse2, avx2, avx512, neon, wasm or amx", "inner loops (auto)"},
     {"--no-theory", OPTION_FLAG, FIELD(no_theory), 0, 0, SWEEP, "", "",
      "no predicted_outliers; edges from the rows alone"},
     {"--out", OPTION_TEXT, FIELD(out), 0, 0, SWEEP | SCALE, "FILE",

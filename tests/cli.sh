@@ -268,7 +268,7 @@ for p in r["predicted"]: prediction(p, p["step"])
 assert r["limit"]["outliers"] == 3 and [o["k"] for o in r["limit"]["orders"]][:3] == [0, 1, 2]
 assert set(r["limit"]["orders"][0]) >= {"k", "exponent", "leading_strength", "sees_target_fresh", "sees_target_reuse"}
 assert isinstance(r["warnings"], list) and set(r["seconds"]) == {"data", "step1", "step2", "spectrum", "total"}
-assert r["threads"] >= 1 and r["kernel"] in ("plain", "sse2", "avx2", "avx512", "neon", "wasm")
+assert r["threads"] >= 1 and r["kernel"] in ("plain", "sse2", "avx2", "avx512", "neon", "wasm", "amx")
 c = strict("compare.json")
 assert [x["name"] for x in c["cases"]] == ["initial", "one-step", "two-steps-fresh", "two-steps-reuse"]
 for x, step in zip(c["cases"], (0, 1, 2, 2)):

@@ -20,6 +20,11 @@ TESTS = os.path.dirname(os.path.abspath(__file__))
 HEADER = os.path.join(os.environ.get('TWOSTEP_DIR') or os.path.dirname(TESTS), 'twostep.h')
 LIST = os.environ.get('TWOSTEP_MUTANTS') or os.path.join(TESTS, 'mutants.txt')
 CC = os.environ.get('CC', 'cc').split()
+try:
+    with open('/proc/cpuinfo', encoding='utf-8') as cpuinfo:
+        HAS_AMX = 'amx_bf16' in cpuinfo.read()
+except OSError:
+    HAS_AMX = False
 JOBS = 1 if os.environ.get('TWOSTEP_TEST_JOBS') == '1' else 2
 
 
@@ -32,9 +37,10 @@ class Mutant:
                 self.count = int(option[1:])
             elif option == 'double':
                 self.flags.append('-DTWOSTEP_DOUBLE')
-            elif option != 'simd':
+            elif option not in ('simd', 'amx'):
                 self.wrong = 'unknown option: ' + option
-        if 'simd' not in options:
+        self.here = 'amx' not in options or HAS_AMX
+        if 'simd' not in options and 'amx' not in options:
             self.flags.append('-DTWOSTEP_NO_SIMD')
 
     def build(self):
@@ -155,12 +161,12 @@ def main():
         text = file.read()
     mutants = [m for m in read_list(LIST) if re.search(pattern, m.name + ' ' + m.test)]
     passed = failed = 0
-    if short:
-        for mutant in mutants[1::2]:
-            if mutant.apply(text) is None:
-                failed += 1
-                print('failed: %s: %s' % (mutant.name, mutant.wrong))
-        mutants = mutants[::2]
+    tried = [m for m in (mutants[::2] if short else mutants) if m.here]
+    for mutant in mutants:
+        if mutant not in tried and mutant.apply(text) is None:
+            failed += 1
+            print('failed: %s: %s' % (mutant.name, mutant.wrong))
+    mutants = tried
 
     with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
         builds = sorted(set(m.build() for m in mutants))

@@ -5,8 +5,8 @@
 #                array of 8.6 GB; without it, a short form of each. Also coverage
 #   -k PATTERN   only the parts whose name matches the extended regular expression (test_gemm,
 #                test_gemm-double, compile, structure, narrow, readout, npy, cli, mutants ...)
-#   -K KERNEL    only the test programs, with plain, sse2, avx2, avx512 or neon where they would take
-#                the fastest kernel; all: once with each that this machine has (test_gemm@avx2 ...)
+#   -K KERNEL    only the test programs, with plain, sse2, avx2, avx512, neon or amx where they would
+#                take the fastest kernel; all: once with each that this machine has (test_gemm@avx2 ...)
 #   -v           all that the parts print, not only their failures
 #   CC           the C compiler, `cc` by default: all that the test programs need
 #   TWOSTEP_TEST_NO_SKIP=1   a part that cannot run here is a failure
@@ -163,7 +163,7 @@ fi
 kernel_flags() {
     case $1 in
     plain) echo -DTWOSTEP_NO_SIMD ;;
-    sse2 | avx2 | avx512 | neon) echo "-DTWSI_AUTO_LAST=TWS_KERNEL_$(echo "$1" | tr a-z A-Z)" ;;
+    sse2 | avx2 | avx512 | neon | amx) echo "-DTWSI_AUTO_LAST=TWS_KERNEL_$(echo "$1" | tr a-z A-Z)" ;;
     esac
 }
 # has_kernel KERNEL: asks a program that is built like the tests.
@@ -175,7 +175,7 @@ has_kernel() {
 kernels=$kernel
 if [ "$kernel" = all ]; then
     kernels=
-    for name in plain sse2 avx2 avx512 neon; do
+    for name in plain sse2 avx2 avx512 neon amx; do
         if has_kernel $name; then kernels="$kernels $name"; fi
     done
 elif [ -n "$kernel" ] && ! has_kernel "$kernel"; then

@@ -582,7 +582,7 @@ static void check_agreement(void) {
         int kernel, seen[2] = {0, 0};
         for (kernel = (int)TWS_KERNEL_PLAIN; kernel < (int)TWS_KERNEL_COUNT; kernel++) {
             const int fused = kernel == (int)TWS_KERNEL_AVX2 || kernel == (int)TWS_KERNEL_AVX512 ||
-                              kernel == (int)TWS_KERNEL_NEON;
+                              kernel == (int)TWS_KERNEL_NEON || kernel == (int)TWS_KERNEL_AMX;
             tws_context context = tws_default_context();
             if (!tws_kernel_available((tws_kernel)kernel)) continue;
             context.kernel = (tws_kernel)kernel;

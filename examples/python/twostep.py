@@ -301,7 +301,7 @@ class _Library:
                 return context
             if name == '?':
                 break
-        raise BadArgument('kernel is %r, it must be auto, plain, sse2, avx2, avx512, neon or wasm' % kernel)
+        raise BadArgument('kernel is %r, it must be auto, plain, sse2, avx2, avx512, neon, wasm or amx' % kernel)
 
 
 _libraries = {}
