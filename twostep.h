@@ -1329,6 +1329,7 @@ TWS_API tws_status tws_sweep(tws_context *context, const tws_config *config,
 #endif
 #if !defined(TWOSTEP_NO_THREADS) && defined(TWSI_UNIX) && !defined(__wasm__)
 #include <pthread.h>
+#include <sched.h>
 #define TWSI_PTHREADS 1
 #elif !defined(TWOSTEP_NO_THREADS) && defined(TWSI_WIN32)
 #define TWSI_WIN32_THREADS 1
@@ -1700,6 +1701,7 @@ typedef pthread_cond_t twsi_signal;
 #define TWSI_SIGNAL_FREE(s) pthread_cond_destroy(s)
 #define TWSI_WAIT(s, m) pthread_cond_wait(s, m)
 #define TWSI_WAKE_ALL(s) pthread_cond_broadcast(s)
+#define TWSI_YIELD() sched_yield()
 #define TWSI_THREADS 1
 #elif defined(TWSI_WIN32_THREADS)
 typedef HANDLE twsi_thread;
@@ -1713,14 +1715,16 @@ typedef CONDITION_VARIABLE twsi_signal;
 #define TWSI_SIGNAL_FREE(s) ((void)(s))
 #define TWSI_WAIT(s, m) SleepConditionVariableSRW(s, m, INFINITE, 0)
 #define TWSI_WAKE_ALL(s) WakeAllConditionVariable(s)
+#define TWSI_YIELD() SwitchToThread()
 #define TWSI_THREADS 1
 #endif
 
 /*
- * The workers of one call. They are started when the call opens the team, sleep between jobs and
- * end when it closes, so nothing outlives a call. Pieces are claimed one by one under a lock: they
- * are cut by problem size alone and large beside the cost of a claim, so results never depend on
- * who takes which.
+ * The workers of one call. They are started when the call opens the team, wait between jobs and
+ * end when it closes, so nothing outlives a call. Who waits first looks again and again for a
+ * moment, and lets others run: to sleep and be woken takes longer than many a job. Pieces are
+ * claimed one by one under a lock: they are cut by problem size alone and large beside the cost of
+ * a claim, so results never depend on who takes which.
  */
 struct twsi_kernels;
 struct twsi_team;
@@ -1761,6 +1765,22 @@ TWSI_FN void twsi_team_clear(twsi_team *team) {
 }
 
 #ifdef TWSI_THREADS
+#define TWSI_PATIENCE 4e-4 /* seconds before who waits sleeps: most serial parts are shorter */
+
+/* Waits, called and returning with the mutex held: until *since + PATIENCE without sleeping. May
+   return early, as TWSI_WAIT may. */
+TWSI_FN void twsi_team_wait(twsi_team *team, twsi_signal *signal, double *since) {
+    const double now = twsi_seconds();
+    if (*since == 0.0) *since = now;
+    if (now - *since < TWSI_PATIENCE && now >= *since) {
+        TWSI_UNLOCK(&team->mutex);
+        TWSI_YIELD();
+        TWSI_LOCK(&team->mutex);
+    } else {
+        TWSI_WAIT(signal, &team->mutex);
+    }
+}
+
 /* Takes pieces until none is left; called and returns with the mutex held. */
 TWSI_FN void twsi_team_work(twsi_team *team, size_t worker) {
     team->running++;
@@ -1779,13 +1799,15 @@ TWSI_FN void twsi_team_work(twsi_team *team, size_t worker) {
 TWSI_FN void twsi_team_member(twsi_seat *seat) {
     twsi_team *team = seat->team;
     size_t seen = 0;
+    double since = 0.0;
     TWSI_LOCK(&team->mutex);
     while (!team->closing) {
         if (team->round != seen) {
             seen = team->round;
             twsi_team_work(team, seat->worker);
+            since = 0.0;
         } else {
-            TWSI_WAIT(&team->work, &team->mutex);
+            twsi_team_wait(team, &team->work, &since);
         }
     }
     TWSI_UNLOCK(&team->mutex);
@@ -1826,6 +1848,7 @@ TWSI_FN void twsi_run(twsi_team *team, size_t count, tws_task task, void *data) 
     }
 #ifdef TWSI_THREADS
     if (team->started > 0 && count > 1) {
+        double since = 0.0;
         TWSI_LOCK(&team->mutex);
         team->task = task;
         team->data = data;
@@ -1834,7 +1857,7 @@ TWSI_FN void twsi_run(twsi_team *team, size_t count, tws_task task, void *data) 
         team->round++;
         TWSI_WAKE_ALL(&team->work);
         twsi_team_work(team, 0);
-        while (team->running > 0) TWSI_WAIT(&team->done, &team->mutex);
+        while (team->running > 0) twsi_team_wait(team, &team->done, &since);
         team->count = 0; /* a member that wakes late finds nothing */
         team->next = 0;
         TWSI_UNLOCK(&team->mutex);
@@ -7831,6 +7854,35 @@ TWSI_FN double twsi_dot(const tws_real *x, const tws_real *y, size_t count) {
     return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
 }
 
+#define TWSI_DOT_ROWS 64 /* of one task */
+
+typedef struct twsi_dots_job {
+    const tws_real *x, *y;
+    size_t rows, columns;
+    double *dot;
+} twsi_dots_job;
+
+TWSI_FN void twsi_dots_task(void *data, size_t index, size_t worker) {
+    const twsi_dots_job *job = (const twsi_dots_job *)data;
+    const size_t end = twsi_min(job->rows, (index + 1) * TWSI_DOT_ROWS);
+    size_t i;
+    (void)worker;
+    for (i = index * TWSI_DOT_ROWS; i < end; i++)
+        job->dot[i] = twsi_dot(job->x + i * job->columns, job->y + i * job->columns, job->columns);
+}
+
+/* dot[i] = row i of x times row i of y, for all rows. */
+TWSI_FN void twsi_dots(twsi_team *team, const tws_real *x, const tws_real *y, size_t rows,
+                       size_t columns, double *dot) {
+    twsi_dots_job job;
+    job.x = x;
+    job.y = y;
+    job.rows = rows;
+    job.columns = columns;
+    job.dot = dot;
+    twsi_run(team, twsi_ceil_div(rows, TWSI_DOT_ROWS), twsi_dots_task, &job);
+}
+
 TWSI_FN void twsi_scale(tws_real *x, double factor, size_t count) {
     size_t i;
     for (i = 0; i < count; i++) x[i] = (tws_real)((double)x[i] * factor);
@@ -8819,7 +8871,6 @@ TWS_API tws_status tws_measure(tws_context *context, const tws_real *weights, si
     tws_svd_result result;
     double *left = NULL, *right = NULL, *square = NULL;
     twsi_pool pool;
-    size_t i;
     twsi_pool_open(&pool, context);
     if (status == TWS_OK) {
         left = (double *)twsi_take(&pool, top, count * sizeof(double));
@@ -8842,11 +8893,13 @@ TWS_API tws_status tws_measure(tws_context *context, const tws_real *weights, si
             twsi_say(context, "weights of another process contain NaN or infinity");
     }
     if (status == TWS_OK || status == TWS_NOT_CONVERGED) {
-        tws_status described;
-        for (i = 0; i < count; i++)
-            square[i] = twsi_dot(weights + i * inputs, weights + i * inputs, inputs);
-        described = twsi_describe(context, &pool, square, count, inputs, readout, directions, p,
-                                  left, right, spectrum);
+        twsi_team team;
+        tws_status described = twsi_team_open(&team, context, count / TWSI_DOT_ROWS);
+        if (described == TWS_OK) twsi_dots(&team, weights, weights, count, inputs, square);
+        twsi_team_close(&team);
+        if (described == TWS_OK)
+            described = twsi_describe(context, &pool, square, count, inputs, readout, directions,
+                                      p, left, right, spectrum);
         if (described == TWS_OK && directions != NULL &&
             !twsi_all_finite(spectrum->alignments, top))
             described = twsi_fail(context, TWS_NOT_FINITE,
