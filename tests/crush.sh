@@ -7,9 +7,9 @@
 #   -k PATTERN   only the jobs whose name matches (small.forward, crush.rows.1-8, ...)
 #
 # TestU01 (L'Ecuyer and Simard 2007) is in no part of Debian that is on by default: its licence forbids
-# sale. Packages libtestu01-0-dev and those it draws in, from the section non-free. So no other script
-# starts this one; random_quality.sh has a battery of its own, and dieharder. -f ends with the
-# p-values of each part, the rest only with their number.
+# sale. Packages libtestu01-0-dev and those it draws in, from the section non-free. random_quality.sh
+# has a battery of its own, and dieharder. -f ends with the p-values of each part, the rest only with
+# their number.
 tests=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd) || exit 2
 root=${TWOSTEP_DIR:-$(dirname -- "$tests")}
 . "$tests/jobs.sh"

@@ -11,6 +11,7 @@
 #   CC           the C compiler, `cc` by default: all that the test programs need
 #   TWOSTEP_TEST_NO_SKIP=1   a part that cannot run here is a failure
 #   TWOSTEP_TEST_JOBS=1      one thing at a time; as a rule there are two
+#   TWOSTEP_TEST_WITHOUT=P   leaves the script P out, and says so
 #   TWOSTEP_DIR  the folder of the twostep.h to test, the one above this by default
 #
 # Parts: each tests/test_*.c (and once more in double, unless one of its first three lines says
@@ -137,6 +138,10 @@ script() {
     script_name=$1 script_limit=$2
     shift 2
     printf '%s\n' "$script_name" | grep -Eq -- "$pattern" || return 0
+    if [ "$script_name" = "${TWOSTEP_TEST_WITHOUT:-}" ]; then
+        echo "$script_name: left out, as TWOSTEP_TEST_WITHOUT says"
+        return 0
+    fi
     script_start=$(date +%s)
     limited "$script_limit" "$@" >"$tmp/$script_name.out" 2>&1 </dev/null
     tell "$script_name" $? $(($(date +%s) - script_start)) "$tmp/$script_name.out"
@@ -222,6 +227,7 @@ if [ -z "$kernel" ]; then
     two_at_a_time "$tmp/beside" beside_one "$tmp"
     # Those that use both.
     script random_quality 900 sh "$tests/random_quality.sh"
+    script crush 600 sh "$tests/crush.sh"
     script mpi 300 sh "$tests/mpi.sh"
     script compile 900 sh "$tests/compile.sh"
     script lessons 600 sh "$tests/lessons.sh"
