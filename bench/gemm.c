@@ -246,14 +246,6 @@ static void small(series *bench) {
     summary(bench);
 }
 
-static tws_kernel kernel_named(const char *name) {
-    int kernel;
-    for (kernel = 0; kernel < (int)TWS_KERNEL_COUNT; kernel++)
-        if (strcmp(name, tws_kernel_name((tws_kernel)kernel)) == 0) return (tws_kernel)kernel;
-    fprintf(stderr, "gemm: no kernel has the name %s\n", name);
-    exit(1);
-}
-
 /* One size of the command line; several in a row share a heading. */
 static void custom(series *bench, const char *text) {
     unsigned long m = 0, n = 0, k = 0;
@@ -279,7 +271,10 @@ int main(int count, char **argument) {
         const char *word = argument[i];
         bench.least = 0.01;
         if (strcmp(word, "--kernel") == 0 && i + 1 < count) {
-            bench.context.kernel = kernel_named(argument[++i]);
+            if (!choose_kernel(&bench.context, argument[++i])) {
+                printf("%s: skipped, this machine does not have it\n", argument[i]);
+                return 0;
+            }
         } else if (strcmp(word, "--threads") == 0 && i + 1 < count) {
             bench.threads = (unsigned)atoi(argument[++i]);
             bench.threads = bench.threads < 1 ? 1 : bench.threads;

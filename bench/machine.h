@@ -112,6 +112,17 @@ static double peak_neon(void) {
 }
 #endif
 
+/* Takes a kernel by its name; 0 where this machine has none of that name. */
+static TWSI_UNUSED int choose_kernel(tws_context *context, const char *name) {
+    int kernel;
+    for (kernel = 0; kernel < (int)TWS_KERNEL_COUNT; kernel++)
+        if (strcmp(name, tws_kernel_name((tws_kernel)kernel)) == 0) {
+            context->kernel = (tws_kernel)kernel;
+            return tws_kernel_available(context->kernel);
+        }
+    return 0;
+}
+
 /* Operations of one call of a peak loop, and the loop of a kernel; NULL: none is written. */
 static peak_loop find_peak(tws_kernel kernel, double *operations) {
     double lanes = 0;

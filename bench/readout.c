@@ -1,7 +1,7 @@
 /* Ridge regression beside the time that its operations take at the peak of the machine.
  *
  *   cc -std=c99 -O2 -I.. readout.c -o readout -lm
- *   ./readout [--threads T] [NxSAMPLES ...]
+ *   ./readout [--threads T] [--kernel NAME] [NxSAMPLES ...]
  *
  * One lambda (tws_ridge): n N m + m^3 / 3 operations with m the smaller of N and n. A grid of 25
  * lambdas with leave-one-out errors (tws_ridge_path) beside 25 times one lambda. Medians of three. */
@@ -49,9 +49,9 @@ static void line(tws_context *context, size_t N, size_t n) {
         must(tws_ridge_path(context, features, n, N, N, labels, lambdas, GRID, coefficients, train, loo), context);
         grid[run] = twsi_seconds() - start;
     }
-    printf("%u threads, peak %6.1f GFLOP/s, N = %5lu, n = %5lu   one lambda %6.3f s, %lu iterations, floor %6.3f s, ratio %5.2f   grid of %d %6.3f s, "
+    printf("%s, %u threads, peak %6.1f GFLOP/s, N = %5lu, n = %5lu   one lambda %6.3f s, %lu iterations, floor %6.3f s, ratio %5.2f   grid of %d %6.3f s, "
            "%4.1f x one lambda\n",
-           tws_context_threads(context), peak, (unsigned long)N, (unsigned long)n, middle(single), (unsigned long)iterations, floor, middle(single) / floor,
+           tws_kernel_name(tws_context_kernel(context)), tws_context_threads(context), peak, (unsigned long)N, (unsigned long)n, middle(single), (unsigned long)iterations, floor, middle(single) / floor,
            GRID, middle(grid), middle(grid) / middle(single));
     fflush(stdout);
     free(coefficients);
@@ -68,6 +68,11 @@ int main(int count, char **arguments) {
         if (strcmp(arguments[i], "--threads") == 0 && i + 1 < count) {
             context.threads = (unsigned)atoi(arguments[++i]);
             continue;
+        }
+        if (strcmp(arguments[i], "--kernel") == 0 && i + 1 < count) {
+            if (choose_kernel(&context, arguments[++i])) continue;
+            printf("%s: skipped, this machine does not have it\n", arguments[i]);
+            return 0;
         }
         if (sscanf(arguments[i], "%lux%lu", &N, &n) != 2 || N == 0 || n == 0) {
             fprintf(stderr, "readout: cannot read the size %s\n", arguments[i]);

@@ -75,7 +75,6 @@ svd() {
 
 experiment() { "$PYTHON" "$here/peers/experiment.py" "$tmp/twostep" "$tmp/machine"; }
 phase() { "$PYTHON" "$here/peers/phase.py" "$tmp/twostep"; }
-has_amx() { if grep -q amx_bf16 /proc/cpuinfo 2>/dev/null; then "$@"; else echo 'skipped, this machine has no AMX'; fi; }
 
 # section NAME TITLE COMMAND...: what the command prints becomes the section of that name.
 section() {
@@ -117,19 +116,20 @@ part() {
         section gemm-avx2 'Matrix product, AVX2 forced' "$tmp/gemm" --no-peers --kernel avx2 --threads 1 1024 2048 \
             --threads 2 2048 ;;
     gemm-amx) build gemm "$here/gemm.c"
-        section gemm-amx 'Matrix product, in tile registers' has_amx "$tmp/gemm" --kernel amx --threads 1 square \
+        section gemm-amx 'Matrix product, in tile registers' "$tmp/gemm" --kernel amx --threads 1 square \
             pipeline --threads 2 square pipeline ;;
     gemm-small) build gemm "$here/gemm.c"
         section gemm-small 'Matrix product, small and odd sizes' "$tmp/gemm" --threads 1 small --threads 2 small ;;
     strassen) build strassen "$here/strassen.c"
-        section strassen 'Matrix product with fewer operations' sh -c "$tmp/strassen --threads 1 4096 8192 && $tmp/strassen --threads 2 4096 8192" ;;
+        section strassen 'Matrix product with fewer operations' sh -c "$tmp/strassen --threads 1 4096 8192 && $tmp/strassen --threads 2 4096 8192 &&
+            $tmp/strassen --kernel amx --threads 1 8192 --threads 2 8192" ;;
     functions) build functions "$here/functions.c"; build_library
         section functions 'Normal numbers and activations' functions ;;
     svd) build svd "$here/svd.c"; build_library; section svd 'Leading singular triplets' svd ;;
     experiment) build twostep "$root/examples/twostep.c"; build machine "$here/machine.c"
         section experiment 'The whole experiment' experiment ;;
     phase) build twostep "$root/examples/twostep.c"; section phase 'Phase diagram' phase ;;
-    readout) build readout "$here/readout.c"; section readout 'Ridge regression on the features' "$tmp/readout" ;;
+    readout) build readout "$here/readout.c"; section readout 'Ridge regression on the features' sh -c "$tmp/readout && $tmp/readout --kernel amx" ;;
     theory) build theory "$here/theory.c"; section theory 'Prediction against simulation' "$tmp/theory" ;;
     *)  echo "run.sh: unknown part '$1', parts are machine gemm gemm-1 gemm-2 gemm-steps gemm-avx2 gemm-amx gemm-small strassen functions svd experiment phase readout theory" >&2
         exit 2 ;;

@@ -1,7 +1,7 @@
 /* The product with fewer operations beside the plain one: rates in terms of 2 n^3 operations, so
  * that more than the peak is possible, and errors against sums in double.
  *
- *   cc -O2 -I.. -o strassen strassen.c -lm && ./strassen [--threads T] [n ...]
+ *   cc -O2 -I.. -o strassen strassen.c -lm && ./strassen [--threads T] [--kernel NAME] [n ...]
  *
  * All levels take turns; medians of five. Entries of A and B are normal; the error is the root of
  * the mean square over 4096 entries of C, over that of the entries. */
@@ -56,8 +56,8 @@ static void line(tws_context *context, size_t n) {
         const double peak = median(peaks, TURNS);
         const double rate = 2e-9 * (double)n * (double)n * (double)n / median(seconds[level], TURNS);
         if (level == 0) plain = rate;
-        printf("n = %5lu, %u threads, %d levels: %7.1f GFLOP/s, %.3f of the peak of %.1f, %.3f x plain, error %.2e, %.1f x plain\n",
-               (unsigned long)n, tws_context_threads(context), level, rate, rate / peak, peak, rate / plain, wrong[level],
+        printf("%s, n = %5lu, %u threads, %d levels: %7.1f GFLOP/s, %.3f of the peak of %.1f, %.3f x plain, error %.2e, %.1f x plain\n",
+               tws_kernel_name(tws_context_kernel(context)), (unsigned long)n, tws_context_threads(context), level, rate, rate / peak, peak, rate / plain, wrong[level],
                wrong[level] / wrong[0]);
     }
     fflush(stdout);
@@ -72,6 +72,11 @@ int main(int count, char **words) {
     for (i = 1; i < count; i++) {
         if (strcmp(words[i], "--threads") == 0 && i + 1 < count) {
             context.threads = (unsigned)atoi(words[++i]);
+        } else if (strcmp(words[i], "--kernel") == 0 && i + 1 < count) {
+            if (!choose_kernel(&context, words[++i])) {
+                printf("%s: skipped, this machine does not have it\n", words[i]);
+                return 0;
+            }
         } else {
             line(&context, (size_t)atol(words[i]));
             sizes++;
