@@ -1765,25 +1765,37 @@ TWSI_FN void twsi_team_clear(twsi_team *team) {
 }
 
 #ifdef TWSI_THREADS
+/* A number that one thread writes with the mutex held and others read without it. */
+#if defined(__GNUC__) && !defined(__TINYC__)
+#define TWSI_POST(place, value) __atomic_store_n(&(place), (value), __ATOMIC_RELEASE)
+#define TWSI_PEEK(place) __atomic_load_n(&(place), __ATOMIC_ACQUIRE)
 #define TWSI_PATIENCE 4e-4 /* seconds before who waits sleeps: most serial parts are shorter */
+#else
+#define TWSI_POST(place, value) ((place) = (value))
+#define TWSI_PEEK(place) (place)
+#define TWSI_PATIENCE 0.0 /* never without the mutex */
+#endif
 
-/* Waits, called and returning with the mutex held: until *since + PATIENCE without sleeping. May
-   return early, as TWSI_WAIT may. */
-TWSI_FN void twsi_team_wait(twsi_team *team, twsi_signal *signal, double *since) {
-    const double now = twsi_seconds();
-    if (*since == 0.0) *since = now;
-    if (now - *since < TWSI_PATIENCE && now >= *since) {
+/* Waits for another number at the place, first awake, then asleep. Called and returns with the
+   mutex held; may return early. */
+TWSI_FN void twsi_team_wait(twsi_team *team, const size_t *place, twsi_signal *signal) {
+    const size_t old = *place;
+    if (TWSI_PATIENCE > 0.0) {
+        const double start = twsi_seconds();
+        double waited = 0.0;
         TWSI_UNLOCK(&team->mutex);
-        TWSI_YIELD();
+        while (TWSI_PEEK(*place) == old && waited >= 0.0 && waited < TWSI_PATIENCE) {
+            TWSI_YIELD();
+            waited = twsi_seconds() - start;
+        }
         TWSI_LOCK(&team->mutex);
-    } else {
-        TWSI_WAIT(signal, &team->mutex);
     }
+    if (*place == old) TWSI_WAIT(signal, &team->mutex);
 }
 
 /* Takes pieces until none is left; called and returns with the mutex held. */
 TWSI_FN void twsi_team_work(twsi_team *team, size_t worker) {
-    team->running++;
+    TWSI_POST(team->running, team->running + 1);
     while (team->next < team->count) {
         size_t index = team->next++;
         tws_task task = team->task;
@@ -1792,22 +1804,20 @@ TWSI_FN void twsi_team_work(twsi_team *team, size_t worker) {
         task(data, index, worker);
         TWSI_LOCK(&team->mutex);
     }
-    team->running--;
+    TWSI_POST(team->running, team->running - 1);
     if (team->running == 0) TWSI_WAKE_ALL(&team->done);
 }
 
 TWSI_FN void twsi_team_member(twsi_seat *seat) {
     twsi_team *team = seat->team;
     size_t seen = 0;
-    double since = 0.0;
     TWSI_LOCK(&team->mutex);
     while (!team->closing) {
         if (team->round != seen) {
             seen = team->round;
             twsi_team_work(team, seat->worker);
-            since = 0.0;
         } else {
-            twsi_team_wait(team, &team->work, &since);
+            twsi_team_wait(team, &team->round, &team->work);
         }
     }
     TWSI_UNLOCK(&team->mutex);
@@ -1848,16 +1858,15 @@ TWSI_FN void twsi_run(twsi_team *team, size_t count, tws_task task, void *data) 
     }
 #ifdef TWSI_THREADS
     if (team->started > 0 && count > 1) {
-        double since = 0.0;
         TWSI_LOCK(&team->mutex);
         team->task = task;
         team->data = data;
         team->count = count;
         team->next = 0;
-        team->round++;
+        TWSI_POST(team->round, team->round + 1);
         TWSI_WAKE_ALL(&team->work);
         twsi_team_work(team, 0);
-        while (team->running > 0) twsi_team_wait(team, &team->done, &since);
+        while (team->running > 0) twsi_team_wait(team, &team->running, &team->done);
         team->count = 0; /* a member that wakes late finds nothing */
         team->next = 0;
         TWSI_UNLOCK(&team->mutex);
@@ -4607,6 +4616,7 @@ TWSI_FN void twsi_team_close(twsi_team *team) {
     if (team->started == 0) return;
     TWSI_LOCK(&team->mutex);
     team->closing = 1;
+    TWSI_POST(team->round, team->round + 1); /* for those who wait awake */
     TWSI_WAKE_ALL(&team->work);
     TWSI_UNLOCK(&team->mutex);
     for (i = 0; i < team->started; i++) twsi_thread_join(&team->seats[i]);
