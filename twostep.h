@@ -109,6 +109,7 @@
  *   TWOSTEP_DOUBLE           all files tws_real is double instead of float
  *   TWOSTEP_NO_THREADS       one file  no pthreads, no Win32 threads: one thread or the hook
  *   TWOSTEP_NO_SIMD          one file  only the plain C99 kernel
+ *   TWOSTEP_NO_AMX           one file  no tile registers (assemblers before binutils 2.36)
  *   TWOSTEP_MALLOC(bytes)    one file  default allocator; define both or neither
  *   TWOSTEP_FREE(pointer)    one file
  *   TWOSTEP_NO_HUGE_PAGES    one file  no madvise on large blocks (Linux)
@@ -488,8 +489,8 @@ typedef enum tws_transpose { TWS_NO_TRANSPOSE, TWS_TRANSPOSE } tws_transpose;
  * Empty     m == 0 or n == 0: nothing happens. alpha == 0 or k == 0: C = beta C, A and B are never
  *           read and may be NULL. beta == 0: C is written unread, so NaN there vanishes;
  *           everywhere else NaN and infinity follow the arithmetic.
- * Memory    packed copies of a block of A and a block of B, at most about 13 MiB, from the
- *           allocator of the context.
+ * Memory    packed copies of a block of A and a block of B, at most about 13 MiB (19 with
+ *           TWS_KERNEL_AMX), from the allocator of the context.
  * Errors    TWS_BAD_ARGUMENT, TWS_TOO_LARGE, TWS_OUT_OF_MEMORY, TWS_UNAVAILABLE; C is untouched.
  * Threads   safe if the contexts differ; small products run on the calling thread.
  * Accuracy  |error| <= about k eps sum_p |a_ip b_pj| on each entry.
@@ -499,8 +500,11 @@ typedef enum tws_transpose { TWS_NO_TRANSPOSE, TWS_TRANSPOSE } tws_transpose;
  * TWS_KERNEL_AMX (x86 with AMX, Linux, float) splits each number into three of 8 bits, which add up
  *           to it, and multiplies these in tile registers: all but the three smallest of the nine
  *           products. As exact as the other kernels, and faster than their peak, but not for all
- *           numbers: infinity becomes NaN, and a product or a part of one below 1e-38 counts as
- *           zero, so terms below 1e-31 lose digits. Otherwise it is TWS_KERNEL_AVX512.
+ *           numbers: infinity becomes NaN, sums within 1 % of the largest float may overflow, and
+ *           numbers below 1e-33 and terms below 1e-31 lose digits, as what is below 1e-38 counts
+ *           as zero. Its first call asks the system for the registers, for the whole process:
+ *           stacks for signals (sigaltstack) must then have 12 KiB, and where a smaller one is in
+ *           place the call is TWS_UNAVAILABLE. Otherwise it is TWS_KERNEL_AVX512.
  * Cost      2 m n k operations.
  */
 TWS_API tws_status tws_gemm(tws_context *context, tws_transpose transpose_a,
@@ -1349,7 +1353,8 @@ TWS_API tws_status tws_sweep(tws_context *context, const tws_config *config,
 #endif
 /* Tile registers: the system must save them. */
 #if defined(__x86_64__) && defined(__linux__) && !defined(TWOSTEP_DOUBLE) && \
-    !defined(TWSI_OPEN_STORES) && (defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11)
+    !defined(TWSI_OPEN_STORES) && !defined(TWOSTEP_NO_AMX) && \
+    (defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11)
 #define TWSI_AMX 1
 #endif
 #elif defined(__aarch64__) && defined(__ARM_NEON) && defined(__ORDER_LITTLE_ENDIAN__) && \
@@ -1596,22 +1601,24 @@ TWSI_FN long twsi_arch_prctl(long code, uintptr_t argument) {
     return result;
 }
 
-/* Does the processor have tile registers for bfloat16, and does the system save them? */
+/* Does the system save tile registers, and has the processor instructions for bfloat16 in them? The
+   system is asked first: on a virtual machine cpuid takes longer than a small product. */
 TWSI_FN int twsi_has_tiles(void) {
     const long supported_code = 0x1021; /* ARCH_GET_XCOMP_SUPP */
     uint32_t a = 0, b = 0, c = 0, d = 0;
     uint64_t supported = 0;
+    if (twsi_arch_prctl(supported_code, (uintptr_t)&supported) != 0 ||
+        !(supported >> TWSI_TILE_STATE & 1))
+        return 0;
     __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
     if (a < 7) return 0;
     a = 7;
     c = 0;
     __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
-    return (d >> 22 & 1) && (d >> 24 & 1) &&
-           twsi_arch_prctl(supported_code, (uintptr_t)&supported) == 0 &&
-           (supported >> TWSI_TILE_STATE & 1);
+    return (d >> 22 & 1) && (d >> 24 & 1);
 }
 
-/* The process must ask before it may touch the tile registers; asking again is no harm. */
+/* The process must ask before it may touch the tile registers; asking again changes nothing. */
 TWSI_FN int twsi_allow_tiles(void) {
     return twsi_arch_prctl(0x1023 /* ARCH_REQ_XCOMP_PERM */, TWSI_TILE_STATE) == 0;
 }
@@ -3775,16 +3782,24 @@ TWSI_LANE_INLINE void twsi_amx_pack(int as_rows, int across, size_t count, size_
 TWSI_AMX_PACK(twsi_amx_pack_a, 1)
 TWSI_AMX_PACK(twsi_amx_pack_b, 0)
 
-/* Instructions by name: the functions that compilers have for them hide what they read. */
-#define TWSI_AMX_ZERO(t) __asm__ volatile("tilezero %%tmm" #t : :)
+/* Instructions by name, in both dialects of assembly: the functions that compilers have for them
+   hide what they read. */
+#define TWSI_AMX_ZERO(t) __asm__ volatile("tilezero {%%|}tmm" #t : :)
 #define TWSI_AMX_LOAD(t, from)                                                                    \
-    __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #t : : "r"(from), "r"((size_t)64) : "memory")
+    __asm__ volatile("tileloadd {(%0,%1,1), %%tmm" #t "|tmm" #t ", [%0+%1*1]}"                    \
+                     :                                                                            \
+                     : "r"(from), "r"((size_t)64)                                                 \
+                     : "memory")
 #define TWSI_AMX_STORE(t, to)                                                                     \
-    __asm__ volatile("tilestored %%tmm" #t ", (%0,%1,1)"                                          \
+    __asm__ volatile("tilestored {%%tmm" #t ", (%0,%1,1)|[%0+%1*1], tmm" #t "}"                   \
                      :                                                                            \
                      : "r"(to), "r"(TWSI_AMX_TILE * sizeof(tws_real))                             \
                      : "memory")
-#define TWSI_AMX_ADD(c, a, b) __asm__ volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #c : :)
+#define TWSI_AMX_ADD(c, a, b)                                                                     \
+    __asm__ volatile("tdpbf16ps {%%tmm" #b ", %%tmm" #a ", %%tmm" #c "|tmm" #c ", tmm" #a ", tmm" \
+                     #b "}"                                                                       \
+                     :                                                                            \
+                     :)
 
 /* Parts i of A and j of B: two tiles each, and the four products. */
 #define TWSI_AMX_LOAD_A(i)                                                                        \
@@ -3828,7 +3843,7 @@ TWSI_LANE_INLINE void twsi_amx_update(const twsi_amx_tile *tile, size_t first, s
    products need eight loads of two tiles. Meanwhile the tile before goes to C, and the rows at c
    that this one will go to are fetched, bit by bit. */
 TWSI_AMX_FN void twsi_amx_next(twsi_amx_tile *tile, size_t lines, const tws_real *a,
-                               const tws_real *b, const tws_real *c) {
+                               const tws_real *b, const tws_real *c, size_t rows) {
     size_t line, row = 0;
     TWSI_AMX_ZERO(0);
     TWSI_AMX_ZERO(1);
@@ -3851,8 +3866,8 @@ TWSI_AMX_FN void twsi_amx_next(twsi_amx_tile *tile, size_t lines, const tws_real
         TWSI_AMX_MULTIPLY;
         a += 6 * TWSI_AMX_REGISTER;
         b += 6 * TWSI_AMX_REGISTER;
-        twsi_amx_update(tile, row, end);
-        for (; row < end; row++) {
+        twsi_amx_update(tile, TWSI_AMX_TILE * (line - 1) / lines, end);
+        for (; row < twsi_min(end, rows); row++) {
             __builtin_prefetch(c + row * tile->ldc, 1, 3);
             __builtin_prefetch(c + row * tile->ldc + 16, 1, 3);
             __builtin_prefetch(c + row * tile->ldc + 31, 1, 3);
@@ -3886,10 +3901,11 @@ TWSI_AMX_FN void twsi_amx_block(size_t m, size_t n, size_t depth, tws_real alpha
     __asm__ volatile("ldtilecfg %0" : : "m"(shape));
     for (i = 0; i < m; i += TWSI_AMX_TILE)
         for (j = 0; j < n; j += TWSI_AMX_TILE) {
+            const size_t rows = twsi_min(m - i, TWSI_AMX_TILE);
             twsi_amx_next(&tile, lines, a + i / TWSI_AMX_TILE * a_size,
-                          b + j / TWSI_AMX_TILE * b_size, c + i * ldc + j);
+                          b + j / TWSI_AMX_TILE * b_size, c + i * ldc + j, rows);
             tile.c = c + i * ldc + j;
-            tile.rows = twsi_min(m - i, TWSI_AMX_TILE);
+            tile.rows = rows;
             tile.columns = twsi_min(n - j, TWSI_AMX_TILE);
         }
     __asm__ volatile("tilerelease" : :);
@@ -11230,7 +11246,8 @@ TWSI_FN tws_status twsi_predict(tws_context *context, const tws_theory_input *in
         if (row != NULL) twsi_desks_take(&pool, theory, atoms.count, nodes, basis, row);
         if (bulk != NULL) {
             bulk->density[0] = (double *)twsi_take(&pool, bulk->count + 1, 2 * sizeof(double));
-            bulk->density[1] = bulk->density[0] + bulk->count;
+            bulk->density[1] =
+                bulk->density[0] == NULL ? NULL : bulk->density[0] + bulk->count;
         }
     }
     if (pool.status != TWS_OK) {
@@ -12302,8 +12319,11 @@ TWSI_FN tws_status twsi_features_finite(const twsi_features_job *job, tws_contex
         if (!job->kernels->all_finite(job->features + i * job->ld, job->columns))
             return twsi_fail(context, TWS_NOT_FINITE,
                              "the features of sample %lu overflow: network.weights or batch.inputs "
-                             "are too large",
-                             (unsigned long)i);
+                             "are too large%s",
+                             (unsigned long)i,
+                             job->activation->kind == TWS_CUSTOM_ACTIVATION
+                                 ? ", or network.activation is not finite there"
+                                 : "");
     return TWS_OK;
 }
 
@@ -13324,7 +13344,7 @@ TWSI_FN tws_status twsi_kernel_fill(twsi_limit_kernel *job, twsi_pool *pool,
         return twsi_fail(job->team->context, TWS_NOT_FINITE,
                          "%s holds an input so long that its squares overflow", name);
     low /= sqrt((double)d);
-    high = fmax(high / sqrt((double)d), low + 1e-3);
+    high = fmax(high / sqrt((double)d), low + 1e-3 + 1e-9 * low); /* nodes must differ */
     for (i = 0; i < TWSI_KERNEL_SCALES; i++) {
         const double angle = TWSI_PI * ((double)i + 0.5) / TWSI_KERNEL_SCALES;
         node[i] = 0.5 * (low + high) + 0.5 * (high - low) * cos(angle);
@@ -13337,6 +13357,10 @@ TWSI_FN tws_status twsi_kernel_fill(twsi_limit_kernel *job, twsi_pool *pool,
         twsi_gemm_with(job->team, &buffers, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, now, job->count2, d, 1,
                        first + job->first * d, d, second, d, 0, job->products, job->count2);
         twsi_run(job->team, now, twsi_kernel_task, job);
+        if (!twsi_all_finite(job->kernel + job->first * job->count2, now * job->count2))
+            return twsi_fail(job->team->context, TWS_NOT_FINITE,
+                             "the kernel overflows: the activation is too large at the lengths of "
+                             "first and second");
     }
     return TWS_OK;
 }

@@ -229,6 +229,23 @@ static void test_kernel(void) {
             CHECK_NEAR(kernel[i * COUNT + j], sqrt(xx * yy) / (2.0 * TWSI_PI * INPUTS) * (sin(t) + (TWSI_PI - t) * cos(t)), 2e-5);
             if (j > 0 && j != i) CHECK_NEAR(across[i * (COUNT - 1) + j - 1], kernel[i * COUNT + j], 1e-6);
         }
+    /* huge inputs of one length: at the angles 0 and pi/2 */
+    memset(x, 0, sizeof x);
+    x[0] = x[INPUTS + 1] = (tws_real)1e15;
+    CHECK(tws_limit_kernel(NULL, &activation, INPUTS, x, 2, NULL, 0, kernel) == TWS_OK);
+    CHECK_NEAR(kernel[0] / 1e30, 0.5 / INPUTS, 1e-6 / INPUTS);
+    CHECK_NEAR(kernel[1] / 1e30, 0.5 / TWSI_PI / INPUTS, 1e-5 / INPUTS);
+}
+
+/* A kernel beyond the largest double. */
+static void test_kernel_overflow(void) {
+    tws_real x[2] = {(tws_real)1e30, (tws_real)1e30};
+    double kernel[1];
+    tws_context context = tws_default_context();
+    tws_activation activation;
+    CHECK(tws_activation_named("hermite:0,0,1,0,0,0,0,0,1", &activation) == TWS_OK);
+    CHECK(tws_limit_kernel(&context, &activation, 2, x, 1, NULL, 0, kernel) == TWS_NOT_FINITE);
+    CHECK(strncmp(context.message, "the kernel overflows", 20) == 0);
 }
 
 /* Overlaps with each direction: two planted spikes that hold known parts of two directions. */
@@ -286,6 +303,7 @@ int main(void) {
     test_refusals();
     test_memory();
     test_kernel();
+    test_kernel_overflow();
     test_directions();
     return check_report();
 }
