@@ -96,7 +96,7 @@ planted() {
 tested() {
     "$@" -std=c99 -DTEST_QUICK -DTEST_TINY -I"$header" -I"$tests" -o "$one_program" \
         "$tests/$one_test.c" -lm >"$one_out" 2>&1 &&
-        (cd "$tests" && limited 1800 $one_by "$one_program") >>"$one_out" 2>&1 &&
+        (cd "$tests" && limited 3600 $one_by "$one_program") >>"$one_out" 2>&1 &&
         ! grep -Eq 'runtime error|ERROR: |WARNING: |== *[0-9]+ (bytes|errors)' "$one_out"
 }
 
