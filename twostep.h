@@ -2260,7 +2260,8 @@ TWSI_FN void twsi_curve_open(twsi_curve *curve, const tws_activation *activation
 /* ---- matrix product: constants of all kernels ---- */
 
 /* Rows of A and columns of B packed at once: enough that few products are cut, and 13 MiB of
-   panels at most. The columns serve every block of rows. Multiples of every tile. */
+   panels at most (19 where numbers are split). The columns serve every block of rows. Multiples
+   of every tile. */
 #define TWSI_GEMM_PACKED_ROWS 2304
 #define TWSI_GEMM_PACKED_COLUMNS 4128
 /* Rows of one task, a multiple of every tile: short (0.3 ms), so that workers finish together. */
@@ -3663,6 +3664,7 @@ TWSI_LANE_FN void TWSI_LANE(gemm_small)(int across, size_t m, size_t n, size_t k
 #define TWSI_AMX_FN static TWSI_UNUSED \
         __attribute__((target("amx-tile,amx-bf16,avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")))
 #define TWSI_AMX_REGISTER 256 /* numbers of 4 bytes in a tile register */
+#define TWSI_AMX_LINE (6 * TWSI_AMX_REGISTER) /* ... and of 32 terms in a panel: three parts */
 
 /* The parts of 16 numbers, in the high halves of words, largest first. Rounded to nearest, but not
    up to infinity; NaN and infinity stay what they are. */
@@ -3764,8 +3766,9 @@ TWSI_LANE_INLINE void twsi_amx_pack(int as_rows, int across, size_t count, size_
                            here == 0 ? source
                            : across  ? source + first * ld + p
                                      : source + p * ld + first,
-                           ld, panels + half / 2 * panel_size +
-                                   (6 * line + half % 2) * TWSI_AMX_REGISTER);
+                           ld,
+                           panels + half / 2 * panel_size + line * TWSI_AMX_LINE +
+                               half % 2 * TWSI_AMX_REGISTER);
     }
 }
 
@@ -3864,8 +3867,8 @@ TWSI_AMX_FN void twsi_amx_next(twsi_amx_tile *tile, size_t lines, const tws_real
         TWSI_AMX_MULTIPLY;
         TWSI_AMX_LOAD_A(0);
         TWSI_AMX_MULTIPLY;
-        a += 6 * TWSI_AMX_REGISTER;
-        b += 6 * TWSI_AMX_REGISTER;
+        a += TWSI_AMX_LINE;
+        b += TWSI_AMX_LINE;
         twsi_amx_update(tile, TWSI_AMX_TILE * (line - 1) / lines, end);
         for (; row < twsi_min(end, rows); row++) {
             __builtin_prefetch(c + row * tile->ldc, 1, 3);
@@ -7880,33 +7883,30 @@ TWSI_FN double twsi_dot(const tws_real *x, const tws_real *y, size_t count) {
     return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
 }
 
-#define TWSI_DOT_ROWS 64 /* of one task */
-
-typedef struct twsi_dots_job {
-    const tws_real *x, *y;
+typedef struct twsi_squares_job {
+    const tws_real *x;
     size_t rows, columns;
-    double *dot;
-} twsi_dots_job;
+    double *square;
+} twsi_squares_job;
 
-TWSI_FN void twsi_dots_task(void *data, size_t index, size_t worker) {
-    const twsi_dots_job *job = (const twsi_dots_job *)data;
-    const size_t end = twsi_min(job->rows, (index + 1) * TWSI_DOT_ROWS);
+TWSI_FN void twsi_squares_task(void *data, size_t index, size_t worker) {
+    const twsi_squares_job *job = (const twsi_squares_job *)data;
+    const size_t n = job->columns, end = twsi_min(job->rows, (index + 1) * TWSI_ROW_GROUP);
     size_t i;
     (void)worker;
-    for (i = index * TWSI_DOT_ROWS; i < end; i++)
-        job->dot[i] = twsi_dot(job->x + i * job->columns, job->y + i * job->columns, job->columns);
+    for (i = index * TWSI_ROW_GROUP; i < end; i++)
+        job->square[i] = twsi_dot(job->x + i * n, job->x + i * n, n);
 }
 
-/* dot[i] = row i of x times row i of y, for all rows. */
-TWSI_FN void twsi_dots(twsi_team *team, const tws_real *x, const tws_real *y, size_t rows,
-                       size_t columns, double *dot) {
-    twsi_dots_job job;
+/* The squared lengths of all rows. */
+TWSI_FN void twsi_squares(twsi_team *team, const tws_real *x, size_t rows, size_t columns,
+                          double *square) {
+    twsi_squares_job job;
     job.x = x;
-    job.y = y;
     job.rows = rows;
     job.columns = columns;
-    job.dot = dot;
-    twsi_run(team, twsi_ceil_div(rows, TWSI_DOT_ROWS), twsi_dots_task, &job);
+    job.square = square;
+    twsi_run(team, twsi_ceil_div(rows, TWSI_ROW_GROUP), twsi_squares_task, &job);
 }
 
 TWSI_FN void twsi_scale(tws_real *x, double factor, size_t count) {
@@ -8920,8 +8920,8 @@ TWS_API tws_status tws_measure(tws_context *context, const tws_real *weights, si
     }
     if (status == TWS_OK || status == TWS_NOT_CONVERGED) {
         twsi_team team;
-        tws_status described = twsi_team_open(&team, context, count / TWSI_DOT_ROWS);
-        if (described == TWS_OK) twsi_dots(&team, weights, weights, count, inputs, square);
+        tws_status described = twsi_team_open(&team, context, count / 64); /* fewer: not worth it */
+        if (described == TWS_OK) twsi_squares(&team, weights, count, inputs, square);
         twsi_team_close(&team);
         if (described == TWS_OK)
             described = twsi_describe(context, &pool, square, count, inputs, readout, directions,

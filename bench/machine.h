@@ -112,7 +112,7 @@ static double peak_neon(void) {
 }
 #endif
 
-/* Takes a kernel by its name; 0 where this machine has none of that name. */
+/* Takes a kernel by its name; 0 where this machine does not have it. A name of none ends the program. */
 static TWSI_UNUSED int choose_kernel(tws_context *context, const char *name) {
     int kernel;
     for (kernel = 0; kernel < (int)TWS_KERNEL_COUNT; kernel++)
@@ -120,7 +120,8 @@ static TWSI_UNUSED int choose_kernel(tws_context *context, const char *name) {
             context->kernel = (tws_kernel)kernel;
             return tws_kernel_available(context->kernel);
         }
-    return 0;
+    fprintf(stderr, "no kernel has the name %s\n", name);
+    exit(2);
 }
 
 /* Operations of one call of a peak loop, and the loop of a kernel; NULL: none is written. */
