@@ -6953,15 +6953,23 @@ TWSI_FN void twsi_svd_divide(twsi_svd *svd) {
         svd->slab_rows = twsi_max(8, twsi_min(TWSI_SVD_ROWS, TWSI_SVD_SLAB / 4 / n / 8 * 8));
 }
 
-/* Residuals that the fast products have not brought within the tolerance, or squares that vanish in
-   them and may hide values above the level? */
+/* Squares of singular values from fast products are right to about this, relative to the largest:
+   some sixteen units in the last place of a float. */
+#define TWSI_SVD_FAST_SQUARE 1e-6
+
+/* Have the fast products left a residual above the tolerance, or a value in doubt that may lie
+   above the level and was not counted? */
 TWSI_FN int twsi_svd_missed(const twsi_svd *svd, const twsi_svd_output *out) {
+    const double below = svd->options.stop_below * svd->unit;
     const size_t wanted = twsi_svd_wanted(svd);
     size_t k;
-    if (svd->options.stop_below > 0.0 && !(svd->value[0] > 1e-24)) return 1;
     for (k = 0; k < wanted; k++)
         if (!(out->residuals[k] <= svd->options.tolerance)) return 1;
-    return 0;
+    if (wanted == svd->options.top) return 0;
+    if (!(svd->value[0] > 1e-24)) return 1; /* squares that vanish */
+    return !((wanted < svd->done ? svd->value[wanted] : 0.0) +
+                 TWSI_SVD_FAST_SQUARE * svd->value[0] <
+             below * below);
 }
 
 /* Outputs from a space that fast products have made. Where they were too coarse (residuals are

@@ -554,6 +554,37 @@ static void test_lifted(void) {
     }
 }
 
+/* Values whose squares are lost in products of tws_real, but not the values, are above a low level:
+   116 + 1/116 and 1/116, about, twice each. */
+static void test_lost_in_squares(void) {
+    enum { M = 14, N = 4 };
+    tws_context context = tws_default_context();
+    tws_svd_options options = tws_default_svd_options(N);
+    const double large = sqrt(13458.0 / 2 + sqrt(13458.0 * 13458.0 / 4 - 1)); /* squares: sum 116^2 + 2, product 1 */
+    double s[N];
+    tws_svd_result result;
+    tws_real a[M * N] = {0};
+    int kernel;
+    a[2] = 116, a[3] = 1, a[6] = 1;
+    a[12 * N + 1] = -1, a[13 * N] = -1, a[13 * N + 1] = -116;
+    for (kernel = 0; kernel < (int)TWS_KERNEL_COUNT; kernel++) {
+        context.kernel = (tws_kernel)kernel;
+        if (!tws_kernel_available(context.kernel)) continue;
+        for (options.seed = 0; options.seed < 20; options.seed++) {
+            for (options.stop_below = 1e-9; options.stop_below < 0.008; options.stop_below *= 10) {
+                CHECK(tws_svd(&context, &options, a, M, N, N, s, NULL, NULL, NULL, &result) == TWS_OK);
+                CHECK(result.wanted == 4 && result.converged == 4);
+                CHECK_NEAR(s[1], large, 1e-8 * large);
+                CHECK_NEAR(s[2], 1 / large, 1e-8 * large);
+                CHECK_NEAR(s[3], 1 / large, 1e-8 * large);
+            }
+            options.stop_below = 0.01;
+            CHECK(tws_svd(&context, &options, a, M, N, N, s, NULL, NULL, NULL, &result) == TWS_OK);
+            CHECK(result.wanted == 2 && result.converged == 2);
+        }
+    }
+}
+
 /* The shared case alone: a reduction that doubles stands for two processes with equal blocks. */
 static int reduce_double(void *user, double *values, size_t count) {
     long *calls = (long *)user;
@@ -1055,6 +1086,7 @@ int main(void) {
     test_not_finite();
     test_extreme_scale();
     test_lifted();
+    test_lost_in_squares();
     test_reduce_twins();
 #if defined(TWSI_PTHREADS)
     test_reduce_pair(100, 37, 0);
