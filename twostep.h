@@ -177,7 +177,9 @@ typedef enum tws_status {
     TWS_STATUS_COUNT
 } tws_status;
 
-/* Sets of inner loops, chosen when the program runs. AUTO: the fastest that the machine has. */
+/* Sets of inner loops, chosen when the program runs. AUTO: the fastest that the machine has, but
+   AVX512 in place of AMX for tws_gemm, tws_gemm_strassen and tws_limit_kernel, where any number
+   may occur. */
 typedef enum tws_kernel {
     TWS_KERNEL_AUTO,
     TWS_KERNEL_PLAIN,
@@ -186,7 +188,7 @@ typedef enum tws_kernel {
     TWS_KERNEL_AVX512,
     TWS_KERNEL_NEON,
     TWS_KERNEL_WASM,
-    TWS_KERNEL_AMX, /* never taken by AUTO: see tws_gemm */
+    TWS_KERNEL_AMX, /* products in tile registers: see tws_gemm */
     TWS_KERNEL_COUNT
 } tws_kernel;
 
@@ -242,7 +244,8 @@ TWS_API const char *tws_kernel_name(tws_kernel kernel);
 /* 1 if this build and this machine can run the kernel (AUTO: always), else 0. */
 TWS_API int tws_kernel_available(tws_kernel kernel);
 
-/* The kernel that a call with this context uses (never AUTO). NULL: the defaults. */
+/* The kernel that a call with this context uses (never AUTO). NULL: the defaults. Where the answer
+   is TWS_KERNEL_AMX this process has asked the system for tile registers (see tws_gemm). */
 TWS_API tws_kernel tws_context_kernel(const tws_context *context);
 
 /* The number of workers that a call with this context uses, at least 1. NULL: the defaults. */
@@ -1656,15 +1659,31 @@ TWS_API int tws_kernel_available(tws_kernel kernel) {
 
 /* The last kernel that AUTO may take. The tests set it, to run with each that a machine has. */
 #ifndef TWSI_AUTO_LAST
-#define TWSI_AUTO_LAST TWS_KERNEL_WASM
+#define TWSI_AUTO_LAST TWS_KERNEL_AMX
 #endif
+/* The last of them that keeps to the arithmetic of tws_real for all numbers, infinity too. */
+#define TWSI_AUTO_LAST_STRICT \
+    (TWSI_AUTO_LAST < TWS_KERNEL_WASM ? TWSI_AUTO_LAST : TWS_KERNEL_WASM)
+
+TWSI_FN int twsi_kernel_ready(tws_kernel kernel) {
+    if (!tws_kernel_available(kernel)) return 0;
+#ifdef TWSI_AMX
+    if (kernel == TWS_KERNEL_AMX) return twsi_allow_tiles();
+#endif
+    return 1;
+}
+
+/* What AUTO stands for, up to last. */
+TWSI_FN tws_kernel twsi_fastest_kernel(tws_kernel last) {
+    int kernel;
+    for (kernel = (int)last; kernel > (int)TWS_KERNEL_PLAIN; kernel--)
+        if (twsi_kernel_ready((tws_kernel)kernel)) break;
+    return (tws_kernel)kernel;
+}
 
 TWS_API tws_kernel tws_context_kernel(const tws_context *context) {
-    int kernel;
     if (context != NULL && context->kernel != TWS_KERNEL_AUTO) return context->kernel;
-    for (kernel = (int)TWSI_AUTO_LAST; kernel > (int)TWS_KERNEL_PLAIN; kernel--)
-        if (tws_kernel_available((tws_kernel)kernel)) break;
-    return (tws_kernel)kernel;
+    return twsi_fastest_kernel(TWSI_AUTO_LAST);
 }
 
 /* ---- threads ---- */
@@ -4587,20 +4606,21 @@ TWSI_FN const twsi_kernels *twsi_find_kernels(tws_kernel kernel) {
 }
 
 /* Checks the context and starts the workers: at most wanted of them, as a small job is faster
-   alone. A thread that cannot be started is done without. Close the team also after a failure. */
-TWSI_FN tws_status twsi_team_open(twsi_team *team, tws_context *context, size_t wanted) {
-    tws_kernel kernel = tws_context_kernel(context);
+   alone. AUTO goes up to the kernel last. A thread that cannot be started is done without. Close
+   the team also after a failure. */
+TWSI_FN tws_status twsi_team_start(twsi_team *team, tws_context *context, tws_kernel last,
+                                   size_t wanted) {
+    const int automatic = context == NULL || context->kernel == TWS_KERNEL_AUTO;
+    const tws_kernel kernel = automatic ? twsi_fastest_kernel(last) : context->kernel;
     twsi_team_clear(team);
     team->context = context;
-    if (!tws_kernel_available(kernel) || kernel == TWS_KERNEL_AUTO)
+    if (!automatic && !tws_kernel_available(kernel))
         return twsi_fail(context, TWS_UNAVAILABLE,
                          "context.kernel is %d (%s), which this machine or build does not have",
                          (int)kernel, tws_kernel_name(kernel));
-#ifdef TWSI_AMX
-    if (kernel == TWS_KERNEL_AMX && !twsi_allow_tiles())
+    if (!automatic && !twsi_kernel_ready(kernel))
         return twsi_fail(context, TWS_UNAVAILABLE,
                          "context.kernel is amx, and the system does not let this process have it");
-#endif
     if (context != NULL && context->threads > TWSI_MAX_THREADS)
         return twsi_fail(context, TWS_BAD_ARGUMENT, "context.threads is %u, allowed are 0 to %d",
                          context->threads, TWSI_MAX_THREADS);
@@ -4627,6 +4647,16 @@ TWSI_FN tws_status twsi_team_open(twsi_team *team, tws_context *context, size_t 
     }
 #endif
     return TWS_OK;
+}
+
+/* For numbers of any kind. */
+TWSI_FN tws_status twsi_team_open(twsi_team *team, tws_context *context, size_t wanted) {
+    return twsi_team_start(team, context, TWSI_AUTO_LAST_STRICT, wanted);
+}
+
+/* For products of numbers whose size is known, or whose overflow is looked for. */
+TWSI_FN tws_status twsi_team_open_tame(twsi_team *team, tws_context *context, size_t wanted) {
+    return twsi_team_start(team, context, TWSI_AUTO_LAST, wanted);
 }
 
 TWSI_FN void twsi_team_close(twsi_team *team) {
@@ -8516,7 +8546,7 @@ TWSI_FN tws_status twsi_step_open(twsi_team *team, tws_context *context,
     twsi_team_clear(team);
     if (status == TWS_OK) status = twsi_check_network(context, network, batch, reads);
     if (status == TWS_OK)
-        status = twsi_team_open(team, context, twsi_step_workers(network, batch));
+        status = twsi_team_open_tame(team, context, twsi_step_workers(network, batch));
     if (status == TWS_OK) status = twsi_check_numbers(team, network, batch, reads);
     return twsi_agree(context, status);
 }
@@ -12350,7 +12380,7 @@ TWS_API tws_status tws_features(tws_context *context, const tws_network *network
         status = twsi_check_matrix(context, "features", features, batch->samples, network->count,
                                    ld);
     if (status != TWS_OK) return status;
-    status = twsi_team_open(&team, context, twsi_step_workers(network, batch));
+    status = twsi_team_open_tame(&team, context, twsi_step_workers(network, batch));
     twsi_pool_open(&pool, context);
     if (status == TWS_OK) status = twsi_check_numbers(&team, network, batch, TWSI_FEATURES);
     if (status == TWS_OK)
@@ -12803,7 +12833,7 @@ TWSI_FN tws_status twsi_ridge_open(twsi_team *team, tws_context *context,
     if (status == TWS_OK)
         status = twsi_check_matrix(context, "features", features, samples, width, ld);
     if (status == TWS_OK)
-        status = twsi_team_open(team, context, twsi_ridge_workers(samples, width));
+        status = twsi_team_open_tame(team, context, twsi_ridge_workers(samples, width));
     for (row = 0; status == TWS_OK && row < samples; row++) {
         const tws_real *x = features + row * ld;
         if (!team->kernels->all_finite(x, width))
@@ -14117,7 +14147,7 @@ TWS_API tws_status tws_sweep(tws_context *context, const tws_config *config,
     twsi_pool_open(&pool, context);
     status = twsi_phase_memory(&phase, &pool);
     if (status == TWS_OK)
-        status = twsi_team_open(&phase.team, context,
+        status = twsi_team_open_tame(&phase.team, context,
                                 (double)config->neurons * (double)config->samples < 1e5
                                     ? 1
                                     : TWSI_MAX_THREADS);
