@@ -83,8 +83,9 @@
  *   What the machine offers.
  *     --  tws_kernel_available, tws_context_kernel, tws_context_threads
  * Errors. Whatever can fail returns a tws_status and leaves one sentence in context->message.
- *   Nothing prints, exits, reads the environment or keeps state between calls. What has no status
- *   cannot fail; its pointers must be valid.
+ *   Nothing prints, exits, reads the environment or keeps state between calls (but the system
+ *   remembers that it was asked for tile registers: tws_gemm). What has no status cannot fail; its
+ *   pointers must be valid.
  * Arrays. Row-major; sizes count elements. Outputs overlap neither inputs nor each other, except
  *   where a comment allows it, and hold nothing of use after an error, except where it says so.
  * Memory. All of it from the allocator of the context, released when the call returns, also after
@@ -177,9 +178,7 @@ typedef enum tws_status {
     TWS_STATUS_COUNT
 } tws_status;
 
-/* Sets of inner loops, chosen when the program runs. AUTO: the fastest that the machine has, but
-   AVX512 in place of AMX for tws_gemm, tws_gemm_strassen and tws_limit_kernel, where any number
-   may occur. */
+/* Sets of inner loops, chosen when the program runs. AUTO: the fastest that the machine has. */
 typedef enum tws_kernel {
     TWS_KERNEL_AUTO,
     TWS_KERNEL_PLAIN,
@@ -499,15 +498,17 @@ typedef enum tws_transpose { TWS_NO_TRANSPOSE, TWS_TRANSPOSE } tws_transpose;
  * Accuracy  |error| <= about k eps sum_p |a_ip b_pj| on each entry.
  * Determinism  D1: an entry has the same bits for any number of threads, and depends on its row of
  *           op(A), its column of op(B), its old value, alpha, beta and the kernel alone, not on
- *           where it lies in C.
+ *           where it lies in C (with AMX, as long as all numbers suit it).
  * TWS_KERNEL_AMX (x86 with AMX, Linux, float) splits each number into three of 8 bits, which add up
  *           to it, and multiplies these in tile registers: all but the three smallest of the nine
- *           products. As exact as the other kernels, and faster than their peak, but not for all
- *           numbers: infinity becomes NaN, sums within 1 % of the largest float may overflow, and
- *           numbers below 1e-33 and terms below 1e-31 lose digits, as what is below 1e-38 counts
- *           as zero. Its first call asks the system for the registers, for the whole process:
- *           stacks for signals (sigaltstack) must then have 12 KiB, and where a smaller one is in
- *           place the call is TWS_UNAVAILABLE. Otherwise it is TWS_KERNEL_AVX512.
+ *           products. As exact as the other kernels, and faster than their peak. It does not hold
+ *           for terms below 2e-31, or where sums could overflow: from the first block of A and B
+ *           (some 2304 x 4128 x 512) that may have such on, the product is one of
+ *           TWS_KERNEL_AVX512. AUTO takes it where m n k is 320^3 or more, m and n 64 or more, else
+ *           AVX512. Its first call asks the system for the registers, for the whole process: stacks
+ *           for signals (sigaltstack) must then have 12 KiB, and where a smaller one is in place
+ *           the call is TWS_UNAVAILABLE (AUTO then takes AVX512). All but products is as with
+ *           AVX512.
  * Cost      2 m n k operations.
  */
 TWS_API tws_status tws_gemm(tws_context *context, tws_transpose transpose_a,
@@ -1661,8 +1662,8 @@ TWS_API int tws_kernel_available(tws_kernel kernel) {
 #ifndef TWSI_AUTO_LAST
 #define TWSI_AUTO_LAST TWS_KERNEL_AMX
 #endif
-/* The last of them that keeps to the arithmetic of tws_real for all numbers, infinity too. */
-#define TWSI_AUTO_LAST_STRICT \
+/* ... and the last where there are no large products: to ask for tile registers takes longer. */
+#define TWSI_AUTO_LAST_SMALL \
     (TWSI_AUTO_LAST < TWS_KERNEL_WASM ? TWSI_AUTO_LAST : TWS_KERNEL_WASM)
 
 TWSI_FN int twsi_kernel_ready(tws_kernel kernel) {
@@ -1911,6 +1912,11 @@ TWSI_FN void twsi_run(twsi_team *team, size_t count, tws_task task, void *data) 
  * first, the others are the same code with wider words.
  * ========================================================================== */
 
+/* Sizes of the numbers met in packing, by their bits: 0, 0 before the first. */
+typedef struct twsi_gemm_sizes {
+    uint32_t above, most; /* the largest; 2^32 less the least that is not 0, or 0: none */
+} twsi_gemm_sizes;
+
 /* The inner loops of one kernel: what every room below calls. */
 typedef struct twsi_kernels {
     tws_kernel kernel;
@@ -1922,13 +1928,18 @@ typedef struct twsi_kernels {
     size_t gemm_pad;                      /* entries that packing may spill past a panel */
     size_t gemm_terms;  /* panels hold a multiple of so many; 1: B may be read where it lies too */
     size_t gemm_halves; /* of a tws_real that an entry of a panel takes */
+    /* sizes: widened by what was met, where there is gemm_instead */
     void (*gemm_pack_a)(int across, size_t width, size_t count, size_t depth,
-                        const tws_real *source, size_t ld, tws_real *panels, size_t panel_size);
+                        const tws_real *source, size_t ld, tws_real *panels, size_t panel_size,
+                        twsi_gemm_sizes *sizes);
     void (*gemm_pack_b)(int across, size_t width, size_t count, size_t depth,
-                        const tws_real *source, size_t ld, tws_real *panels, size_t panel_size);
+                        const tws_real *source, size_t ld, tws_real *panels, size_t panel_size,
+                        twsi_gemm_sizes *sizes);
     void (*gemm_block)(size_t m, size_t n, size_t depth, tws_real alpha, const tws_real *a,
                        size_t a_size, const tws_real *b, size_t b_size, size_t b_step,
                        tws_real beta, tws_real *c, size_t ldc);
+    /* for numbers that gemm_block does not hold for; NULL: it holds for all */
+    const struct twsi_kernels *gemm_instead;
     /* op(A) B without packing; NULL where the vectors have no masks */
     void (*gemm_small)(int across, size_t m, size_t n, size_t k, tws_real alpha, const tws_real *a,
                        size_t lda, const tws_real *b, size_t ldb, tws_real beta, tws_real *c,
@@ -2295,6 +2306,11 @@ TWSI_FN void twsi_curve_open(twsi_curve *curve, const tws_activation *activation
 #define TWSI_GEMM_SMALL (256.0 * 256.0 * 256.0)
 /* Operations below which the calling thread works alone: waking the others takes as long. */
 #define TWSI_GEMM_ALONE 4e6
+
+/* m n k, and m and n, from which on a product is worth asking for tile registers: that takes 24 us
+   on a virtual machine, and tiles of 32 x 32 are then full. */
+#define TWSI_GEMM_TILED (320.0 * 320.0 * 320.0)
+#define TWSI_GEMM_TILED_SIDE 64
 
 /* Columns of one tile of the products below: two vectors of 8 KiB and four rows of 4 KiB stay in
    the first cache. */
@@ -3135,8 +3151,9 @@ TWSI_LANE_FN void TWSI_LANE(activate)(const tws_activation *activation, const tw
    are rows of the source (across) or columns of it. */
 TWSI_LANE_FN void TWSI_LANE(gemm_pack)(int across, size_t width, size_t count, size_t depth,
                                        const tws_real *source, size_t ld, tws_real *panels,
-                                       size_t panel_size) {
+                                       size_t panel_size, twsi_gemm_sizes *sizes) {
     size_t first, i, p;
+    (void)sizes;
     for (first = 0; first < count; first += width) {
         tws_real *panel = panels + first / width * panel_size;
         for (p = 0; p < depth; p++) {
@@ -3456,7 +3473,8 @@ TWSI_LANE_FN void TWSI_LANE(gemm_pack_along)(size_t width, size_t count, size_t 
 
 TWSI_LANE_FN void TWSI_LANE(gemm_pack)(int across, size_t width, size_t count, size_t depth,
                                        const tws_real *source, size_t ld, tws_real *panels,
-                                       size_t panel_size) {
+                                       size_t panel_size, twsi_gemm_sizes *sizes) {
+    (void)sizes;
     if (across)
         TWSI_LANE(gemm_pack_across)(width, count, depth, source, ld, panels, panel_size);
     else
@@ -3703,6 +3721,14 @@ TWSI_LANE_INLINE void twsi_amx_split(__m512i *part, __m512 x) {
     }
 }
 
+/* Widens the sizes met, above and most, by 16 numbers. */
+TWSI_LANE_INLINE void twsi_amx_meet(__m512i *met, __m512 x) {
+    const __m512i size = _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7fffffff));
+    const __mmask16 all = 0xffff;
+    met[0] = _mm512_maskz_max_epu32(all, met[0], _mm512_sub_epi32(_mm512_setzero_si512(), size));
+    met[1] = _mm512_maskz_max_epu32(all, met[1], size);
+}
+
 /* Words of two parts each, of the even terms in x and the odd ones in y. */
 TWSI_LANE_INLINE void twsi_amx_pair(__m512i *word, size_t step, __m512 x, __m512 y) {
     __m512i even[3], odd[3];
@@ -3738,7 +3764,8 @@ TWSI_LANE_INLINE void twsi_amx_turn(__m512i *word) {
 /* Three tiles of 16 vectors of the source, count of which exist, with up to 32 terms each. as_rows:
    a vector fills a line, as in A; else a line holds two terms of each, as in B. */
 TWSI_LANE_INLINE void twsi_amx_pack_tile(int as_rows, int across, size_t count, size_t terms,
-                                         const tws_real *source, size_t ld, tws_real *tile) {
+                                         const tws_real *source, size_t ld, tws_real *tile,
+                                         __m512i *met) {
     const __m512i even =
         _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
     const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
@@ -3759,6 +3786,8 @@ TWSI_LANE_INLINE void twsi_amx_pack_tile(int as_rows, int across, size_t count, 
             if (2 * i + 1 < terms)
                 y = _mm512_maskz_loadu_ps(TWSI_AMX_MASK(count), source + (2 * i + 1) * ld);
         }
+        twsi_amx_meet(met, x);
+        twsi_amx_meet(met, y);
         twsi_amx_pair(&word[0][i], 16, x, y);
     }
     for (k = 0; k < 3; k++) {
@@ -3772,10 +3801,14 @@ TWSI_LANE_INLINE void twsi_amx_pack_tile(int as_rows, int across, size_t count, 
    all panels take their part of 32 source rows in turn. */
 TWSI_LANE_INLINE void twsi_amx_pack(int as_rows, int across, size_t count, size_t depth,
                                     const tws_real *source, size_t ld, tws_real *panels,
-                                    size_t panel_size) {
+                                    size_t panel_size, twsi_gemm_sizes *sizes) {
+    __m512i met[2];
+    uint32_t lanes[2][16];
+    size_t i;
     const size_t lines = (depth + TWSI_AMX_TERMS - 1) / TWSI_AMX_TERMS;
     const size_t halves = (count + TWSI_AMX_TILE - 1) / TWSI_AMX_TILE * 2;
     size_t task;
+    met[0] = met[1] = _mm512_setzero_si512();
     for (task = 0; task < lines * halves; task++) {
         const size_t line = across ? task % lines : task / halves;
         const size_t half = across ? task / lines : task % halves;
@@ -3787,19 +3820,25 @@ TWSI_LANE_INLINE void twsi_amx_pack(int as_rows, int across, size_t count, size_
                                      : source + p * ld + first,
                            ld,
                            panels + half / 2 * panel_size + line * TWSI_AMX_LINE +
-                               half % 2 * TWSI_AMX_REGISTER);
+                               half % 2 * TWSI_AMX_REGISTER,
+                           met);
+    }
+    memcpy(lanes, met, sizeof lanes);
+    for (i = 0; i < 16; i++) {
+        sizes->above = (uint32_t)twsi_max(sizes->above, lanes[0][i]);
+        sizes->most = (uint32_t)twsi_max(sizes->most, lanes[1][i]);
     }
 }
 
 #define TWSI_AMX_PACK(name, as_rows)                                                              \
     TWSI_LANE_FN void name(int across, size_t width, size_t count, size_t depth,                  \
                            const tws_real *source, size_t ld, tws_real *panels,                   \
-                           size_t panel_size) {                                                   \
+                           size_t panel_size, twsi_gemm_sizes *sizes) {                           \
         (void)width;                                                                              \
         if (across)                                                                               \
-            twsi_amx_pack(as_rows, 1, count, depth, source, ld, panels, panel_size);              \
+            twsi_amx_pack(as_rows, 1, count, depth, source, ld, panels, panel_size, sizes);       \
         else                                                                                      \
-            twsi_amx_pack(as_rows, 0, count, depth, source, ld, panels, panel_size);              \
+            twsi_amx_pack(as_rows, 0, count, depth, source, ld, panels, panel_size, sizes);       \
     }
 TWSI_AMX_PACK(twsi_amx_pack_a, 1)
 TWSI_AMX_PACK(twsi_amx_pack_b, 0)
@@ -4498,6 +4537,7 @@ static const twsi_kernels TWSI_LANE(kernels) = {
     TWSI_LANE(gemm_pack),
     TWSI_LANE(gemm_pack),
     TWSI_LANE(gemm_block),
+    NULL,
     TWSI_GEMM_SMALL_OR_NULL,
     TWSI_LANE_TAIL,
 };
@@ -4515,6 +4555,7 @@ static const twsi_kernels twsi_kernels_amx = {
     twsi_amx_pack_a,
     twsi_amx_pack_b,
     twsi_amx_block,
+    &twsi_kernels_avx512,
     NULL,
     TWSI_LANE_TAIL,
 };
@@ -4649,13 +4690,12 @@ TWSI_FN tws_status twsi_team_start(twsi_team *team, tws_context *context, tws_ke
     return TWS_OK;
 }
 
-/* For numbers of any kind. */
 TWSI_FN tws_status twsi_team_open(twsi_team *team, tws_context *context, size_t wanted) {
-    return twsi_team_start(team, context, TWSI_AUTO_LAST_STRICT, wanted);
+    return twsi_team_start(team, context, TWSI_AUTO_LAST_SMALL, wanted);
 }
 
-/* For products of numbers whose size is known, or whose overflow is looked for. */
-TWSI_FN tws_status twsi_team_open_tame(twsi_team *team, tws_context *context, size_t wanted) {
+/* For large products. */
+TWSI_FN tws_status twsi_team_open_tiles(twsi_team *team, tws_context *context, size_t wanted) {
     return twsi_team_start(team, context, TWSI_AUTO_LAST, wanted);
 }
 
@@ -5251,6 +5291,7 @@ typedef struct twsi_gemm_job {
     size_t a_vectors, b_vectors; /* of one packing task */
     size_t a_tasks, row_tasks;
     size_t in_place; /* leading columns of B that are not packed */
+    twsi_gemm_sizes a_met[TWSI_MAX_THREADS], b_met[TWSI_MAX_THREADS]; /* by worker */
     int alone;       /* too small for more than one worker */
     int lower;       /* entries of C above its diagonal are not wanted */
     size_t row, column; /* of C, where this block starts */
@@ -5263,17 +5304,26 @@ TWSI_FN size_t twsi_gemm_panel(const twsi_kernels *s, size_t width, size_t depth
     return twsi_ceil_div(entries * s->gemm_halves / 2 + s->gemm_pad, line) * line;
 }
 
+/* Numbers in all panels of one side with so many vectors. */
+TWSI_FN size_t twsi_gemm_panels(const twsi_kernels *s, size_t width, size_t vectors,
+                                size_t depth) {
+    return twsi_ceil_div(vectors, width) * twsi_gemm_panel(s, width, depth);
+}
+
 /* Takes memory for products of at most m x n x k; a failure is in pool->status. One block, since
    usual allocators keep one, but hand two back to the system, and fresh pages are slow. */
 TWSI_FN twsi_gemm_buffers twsi_gemm_prepare(const twsi_team *team, twsi_pool *pool, size_t m,
                                             size_t n, size_t k) {
-    const twsi_kernels *s = team->kernels;
-    const size_t depth = twsi_min(k, s->gemm_depth);
-    const size_t a_panels = twsi_ceil_div(twsi_min(m, TWSI_GEMM_PACKED_ROWS), s->gemm_rows);
-    const size_t b_panels = twsi_ceil_div(twsi_min(n, TWSI_GEMM_PACKED_COLUMNS), s->gemm_columns);
-    const size_t a_entries = a_panels * twsi_gemm_panel(s, s->gemm_rows, depth);
-    const size_t b_entries = b_panels * twsi_gemm_panel(s, s->gemm_columns, depth);
+    const size_t rows = twsi_min(m, TWSI_GEMM_PACKED_ROWS);
+    const size_t columns = twsi_min(n, TWSI_GEMM_PACKED_COLUMNS);
+    const size_t depth = twsi_min(k, team->kernels->gemm_depth);
+    size_t a_entries = 0, b_entries = 0;
     twsi_gemm_buffers buffers;
+    const twsi_kernels *s;
+    for (s = team->kernels; s != NULL; s = s->gemm_instead) {
+        a_entries = twsi_max(a_entries, twsi_gemm_panels(s, s->gemm_rows, rows, depth));
+        b_entries = twsi_max(b_entries, twsi_gemm_panels(s, s->gemm_columns, columns, depth));
+    }
     buffers.a = (tws_real *)twsi_take(pool, a_entries + b_entries, sizeof(tws_real));
     buffers.b = buffers.a == NULL ? NULL : buffers.a + a_entries;
     return buffers;
@@ -5286,20 +5336,20 @@ TWSI_FN const tws_real *twsi_gemm_at(const tws_real *matrix, size_t ld, int acro
 }
 
 TWSI_FN void twsi_gemm_pack_task(void *data, size_t index, size_t worker) {
-    const twsi_gemm_job *job = (const twsi_gemm_job *)data;
+    twsi_gemm_job *job = (twsi_gemm_job *)data;
     const twsi_kernels *s = job->kernels;
-    (void)worker;
     if (index < job->a_tasks) {
         const size_t first = index * job->a_vectors;
         s->gemm_pack_a(job->a_across, s->gemm_rows, twsi_min(job->m - first, job->a_vectors),
                        job->depth, twsi_gemm_at(job->a, job->lda, job->a_across, first, 0),
-                       job->lda, job->a_panels + first / s->gemm_rows * job->a_size, job->a_size);
+                       job->lda, job->a_panels + first / s->gemm_rows * job->a_size, job->a_size,
+                       job->a_met + worker);
     } else {
         const size_t first = job->in_place + (index - job->a_tasks) * job->b_vectors;
         s->gemm_pack_b(job->b_across, s->gemm_columns, twsi_min(job->n - first, job->b_vectors),
                        job->depth, twsi_gemm_at(job->b, job->ldb, job->b_across, first, 0),
                        job->ldb, job->b_panels + first / s->gemm_columns * job->b_size,
-                       job->b_size);
+                       job->b_size, job->b_met + worker);
     }
 }
 
@@ -5369,6 +5419,53 @@ TWSI_FN void twsi_gemm_scale(size_t m, size_t n, tws_real beta, tws_real *c, siz
         for (j = 0; j < n; j++) c[i * ldc + j] = beta == 0 ? 0 : beta * c[i * ldc + j];
 }
 
+/* Packs the block, B too where asked, for these kernels. */
+TWSI_FN void twsi_gemm_pack(twsi_team *team, twsi_gemm_job *job, const twsi_kernels *s,
+                            int with_b) {
+    job->kernels = s;
+    job->a_size = twsi_gemm_panel(s, s->gemm_rows, job->depth);
+    job->b_size = twsi_gemm_panel(s, s->gemm_columns, job->depth);
+    job->a_vectors = twsi_ceil_div(TWSI_GEMM_PACK_GROUP, s->gemm_rows) * s->gemm_rows;
+    job->b_vectors = twsi_ceil_div(TWSI_GEMM_PACK_GROUP, s->gemm_columns) * s->gemm_columns;
+    job->a_tasks = twsi_ceil_div(job->m, job->a_vectors);
+    memset(job->a_met, 0, sizeof job->a_met);
+    if (with_b) memset(job->b_met, 0, sizeof job->b_met);
+    twsi_gemm_run(team,
+                  job->a_tasks +
+                      (with_b ? twsi_ceil_div(job->n - job->in_place, job->b_vectors) : 0),
+                  twsi_gemm_pack_task, job);
+}
+
+/* The size that bits stand for; of a float, as only its kernels ask. */
+TWSI_FN double twsi_gemm_size(uint32_t bits) {
+    float size;
+    memcpy(&size, &bits, sizeof size);
+    return (double)size;
+}
+
+/* The least size that is not 0, and the largest, among those that the workers have met. */
+TWSI_FN void twsi_gemm_extremes(const twsi_gemm_sizes *met, double *least, double *most) {
+    uint32_t low = 0, high = 0;
+    size_t i;
+    for (i = 0; i < TWSI_MAX_THREADS; i++) {
+        low = (uint32_t)twsi_max(low, met[i].above);
+        high = (uint32_t)twsi_max(high, met[i].most);
+    }
+    *least = low == 0 ? 1.0 : twsi_gemm_size(UINT32_MAX - low + 1);
+    *most = twsi_gemm_size(high);
+}
+
+/* Do the numbers of the packed block suit kernels that split them? Each part must be a normal
+   number, as must the last digit of each product, 2^-24 of it, and no sum may overflow. */
+TWSI_FN int twsi_gemm_suits(const twsi_gemm_job *job) {
+    const double tiny = 1.0 / 5.070602400912918e30; /* 2^-102 */
+    double a_least, a_most, b_least, b_most;
+    twsi_gemm_extremes(job->a_met, &a_least, &a_most);
+    twsi_gemm_extremes(job->b_met, &b_least, &b_most);
+    return a_least >= tiny && b_least >= tiny && a_least * b_least >= tiny &&
+           a_most * b_most * (double)job->depth <= 1e38;
+}
+
 /* The product with memory at hand: cannot fail. Sizes are at most those of twsi_gemm_prepare. With
    lower, tasks that lie above the diagonal of C are left out. */
 TWSI_FN void twsi_gemm_part(twsi_team *team, const twsi_gemm_buffers *buffers, int lower,
@@ -5385,7 +5482,6 @@ TWSI_FN void twsi_gemm_part(twsi_team *team, const twsi_gemm_buffers *buffers, i
         return;
     }
     depth = twsi_ceil_div(k, twsi_ceil_div(k, s->gemm_depth)); /* blocks of equal depth */
-    job.kernels = s;
     job.a_across = transpose_a == TWS_NO_TRANSPOSE;
     job.b_across = transpose_b == TWS_TRANSPOSE;
     job.alone = 2.0 * (double)m * (double)n * (double)k < TWSI_GEMM_ALONE;
@@ -5396,21 +5492,15 @@ TWSI_FN void twsi_gemm_part(twsi_team *team, const twsi_gemm_buffers *buffers, i
     job.ldc = ldc;
     job.a_panels = buffers->a;
     job.b_panels = buffers->b;
-    job.a_vectors = twsi_ceil_div(TWSI_GEMM_PACK_GROUP, s->gemm_rows) * s->gemm_rows;
-    job.b_vectors = twsi_ceil_div(TWSI_GEMM_PACK_GROUP, s->gemm_columns) * s->gemm_columns;
     for (j = 0; j < n; j += TWSI_GEMM_PACKED_COLUMNS) {
         job.n = twsi_min(n - j, TWSI_GEMM_PACKED_COLUMNS);
         for (p = 0; p < k; p += depth) {
-            size_t b_tasks;
             job.depth = twsi_min(k - p, depth);
             job.in_place = 0;
             if (s->gemm_terms == 1 && !job.b_across &&
                 (m <= s->gemm_rows || job.n * job.depth <= TWSI_GEMM_IN_PLACE))
                 job.in_place = job.n / s->gemm_columns * s->gemm_columns;
-            b_tasks = twsi_ceil_div(job.n - job.in_place, job.b_vectors);
             job.beta = p == 0 ? beta : 1;
-            job.a_size = twsi_gemm_panel(s, s->gemm_rows, job.depth);
-            job.b_size = twsi_gemm_panel(s, s->gemm_columns, job.depth);
             job.b = twsi_gemm_at(b, ldb, job.b_across, j, p);
             for (i = 0; i < m; i += TWSI_GEMM_PACKED_ROWS) {
                 job.m = twsi_min(m - i, TWSI_GEMM_PACKED_ROWS);
@@ -5418,10 +5508,12 @@ TWSI_FN void twsi_gemm_part(twsi_team *team, const twsi_gemm_buffers *buffers, i
                 job.c = c + i * ldc + j;
                 job.row = i;
                 job.column = j;
-                job.a_tasks = twsi_ceil_div(job.m, job.a_vectors);
                 job.row_tasks = twsi_ceil_div(job.m, TWSI_GEMM_TASK_ROWS);
-                twsi_gemm_run(team, job.a_tasks + b_tasks, twsi_gemm_pack_task, &job);
-                b_tasks = 0; /* the panels of B serve every block of rows */
+                twsi_gemm_pack(team, &job, s, i == 0); /* B serves every block of rows */
+                if (s->gemm_instead != NULL && !twsi_gemm_suits(&job)) {
+                    s = s->gemm_instead; /* from here on */
+                    twsi_gemm_pack(team, &job, s, 1);
+                }
                 twsi_gemm_run(team, twsi_ceil_div(job.n, s->gemm_block_columns) * job.row_tasks,
                               twsi_gemm_block_task, &job);
             }
@@ -5508,7 +5600,7 @@ TWSI_FN tws_status twsi_gemm_small(twsi_team *team, twsi_pool *pool, int across,
         panels = (tws_real *)twsi_take(pool, entries, sizeof(tws_real));
     if (panels == NULL)
         return twsi_fail(team->context, pool->status, "no memory for the panels of a product");
-    s->gemm_pack_b(1, s->gemm_columns, n, k, b, ldb, panels, size);
+    s->gemm_pack_b(1, s->gemm_columns, n, k, b, ldb, panels, size, NULL);
     for (j = 0; j < n; j += s->gemm_columns)
         s->gemm_small(across, m, twsi_min(n - j, s->gemm_columns), k, alpha, a, lda,
                       panels + j / s->gemm_columns * size, s->gemm_columns, beta, c + j, ldc);
@@ -5545,6 +5637,16 @@ TWSI_FN tws_status twsi_gemm_refuse(tws_context *context, tws_transpose transpos
     return status;
 }
 
+/* A team for one product. */
+TWSI_FN tws_status twsi_gemm_open(twsi_team *team, tws_context *context, size_t m, size_t n,
+                                  size_t k) {
+    const size_t workers = twsi_gemm_workers(m, n, k);
+    return twsi_min(m, n) < TWSI_GEMM_TILED_SIDE ||
+                   (double)m * (double)n * (double)k < TWSI_GEMM_TILED
+               ? twsi_team_open(team, context, workers)
+               : twsi_team_open_tiles(team, context, workers);
+}
+
 TWS_API tws_status tws_gemm(tws_context *context, tws_transpose transpose_a,
                             tws_transpose transpose_b, size_t m, size_t n, size_t k,
                             tws_real alpha, const tws_real *a, size_t lda, const tws_real *b,
@@ -5556,7 +5658,7 @@ TWS_API tws_status tws_gemm(tws_context *context, tws_transpose transpose_a,
     tws_status status = twsi_gemm_refuse(context, transpose_a, transpose_b, m, n, k, terms, a, lda,
                                          b, ldb, c, ldc);
     if (status != TWS_OK) return status;
-    status = twsi_team_open(&team, context, terms ? twsi_gemm_workers(m, n, k) : 1);
+    status = twsi_gemm_open(&team, context, m, n, terms ? k : 0);
     if (status == TWS_OK) {
         twsi_pool_open(&pool, context);
         if (terms && twsi_gemm_is_small(team.kernels, ta, tb, m, n, k, lda, ldb))
@@ -5848,7 +5950,7 @@ TWS_API tws_status tws_gemm_strassen(tws_context *context, int levels, tws_trans
     p.b.across = transpose_b == TWS_NO_TRANSPOSE;
     p.c = c;
     p.ldc = ldc;
-    status = twsi_team_open(&team, context, twsi_gemm_workers(m, n, k));
+    status = twsi_gemm_open(&team, context, m, n, k);
     twsi_pool_open(&pool, context);
     if (status == TWS_OK) status = twsi_strassen_product_of(&team, &pool, levels, p, m, n, k);
     twsi_pool_close(&pool);
@@ -8546,7 +8648,7 @@ TWSI_FN tws_status twsi_step_open(twsi_team *team, tws_context *context,
     twsi_team_clear(team);
     if (status == TWS_OK) status = twsi_check_network(context, network, batch, reads);
     if (status == TWS_OK)
-        status = twsi_team_open_tame(team, context, twsi_step_workers(network, batch));
+        status = twsi_team_open_tiles(team, context, twsi_step_workers(network, batch));
     if (status == TWS_OK) status = twsi_check_numbers(team, network, batch, reads);
     return twsi_agree(context, status);
 }
@@ -12380,7 +12482,7 @@ TWS_API tws_status tws_features(tws_context *context, const tws_network *network
         status = twsi_check_matrix(context, "features", features, batch->samples, network->count,
                                    ld);
     if (status != TWS_OK) return status;
-    status = twsi_team_open_tame(&team, context, twsi_step_workers(network, batch));
+    status = twsi_team_open_tiles(&team, context, twsi_step_workers(network, batch));
     twsi_pool_open(&pool, context);
     if (status == TWS_OK) status = twsi_check_numbers(&team, network, batch, TWSI_FEATURES);
     if (status == TWS_OK)
@@ -12833,7 +12935,7 @@ TWSI_FN tws_status twsi_ridge_open(twsi_team *team, tws_context *context,
     if (status == TWS_OK)
         status = twsi_check_matrix(context, "features", features, samples, width, ld);
     if (status == TWS_OK)
-        status = twsi_team_open_tame(team, context, twsi_ridge_workers(samples, width));
+        status = twsi_team_open_tiles(team, context, twsi_ridge_workers(samples, width));
     for (row = 0; status == TWS_OK && row < samples; row++) {
         const tws_real *x = features + row * ld;
         if (!team->kernels->all_finite(x, width))
@@ -13434,7 +13536,7 @@ TWS_API tws_status tws_limit_kernel(tws_context *context, const tws_activation *
         status = twsi_fail(context, TWS_TOO_LARGE, "a kernel of %lu x %lu does not fit in memory",
                            (unsigned long)count1, (unsigned long)count2);
     if (status == TWS_OK)
-        status = twsi_team_open(&team, context, twsi_max(1, count1 / 8 * count2 / 4096));
+        status = twsi_team_open_tiles(&team, context, twsi_max(1, count1 / 8 * count2 / 4096));
     if (status == TWS_OK) status = twsi_require_finite(&team, "first", first, count1 * inputs);
     if (status == TWS_OK) status = twsi_require_finite(&team, "second", second, count2 * inputs);
     if (status == TWS_OK) {
@@ -14147,7 +14249,7 @@ TWS_API tws_status tws_sweep(tws_context *context, const tws_config *config,
     twsi_pool_open(&pool, context);
     status = twsi_phase_memory(&phase, &pool);
     if (status == TWS_OK)
-        status = twsi_team_open_tame(&phase.team, context,
+        status = twsi_team_open_tiles(&phase.team, context,
                                 (double)config->neurons * (double)config->samples < 1e5
                                     ? 1
                                     : TWSI_MAX_THREADS);

@@ -123,7 +123,7 @@ static void print_line(series *bench, const shape *s, double peak, const double 
     int i;
     snprintf(text, sizeof text, "%lux%lux%lu", (unsigned long)s->m, (unsigned long)s->n,
              (unsigned long)s->k);
-    printf("%-6s %u %-15s %s %7.1f %8.2f %6.3f ", tws_kernel_name(tws_context_kernel(&bench->context)),
+    printf("%-6s %u %-15s %s %7.1f %8.2f %6.3f ", tws_kernel_name(bench->context.kernel),
            bench->threads, text, letters(s), peak, speed[OURS], peak > 0 ? speed[OURS] / peak : 0);
     for (i = 1; i < CONTENDERS; i++) {
         if (!takes_part(bench, i)) continue;

@@ -2,8 +2,8 @@
 # The one bench command:  sh bench/run.sh [PART ...]
 #
 #   machine     peaks of fused multiply-adds, bandwidth of reading
-#   gemm        matrix product beside the peak, OpenBLAS, BLIS, oneDNN (= gemm-1 gemm-2 gemm-steps gemm-avx2
-#               gemm-amx; the peak is always that of fused multiply-adds)
+#   gemm        matrix product beside the peak, OpenBLAS, BLIS, oneDNN (= gemm-1 gemm-2 gemm-steps gemm-avx512
+#               gemm-avx2; the peak is always that of fused multiply-adds)
 #   gemm-small  the same for sizes 1 to 256
 #   strassen    matrix product with fewer operations, 4096 and 8192
 #   functions   activations; normal numbers beside NumPy and PyTorch
@@ -104,7 +104,7 @@ section() {
 part() {
     case $1 in
     machine) build machine "$here/machine.c"; section machine 'The machine' "$tmp/machine" ;;
-    gemm) for name in gemm-1 gemm-2 gemm-steps gemm-avx2 gemm-amx; do part "$name"; done ;;
+    gemm) for name in gemm-1 gemm-2 gemm-steps gemm-avx512 gemm-avx2; do part "$name"; done ;;
     gemm-1) build gemm "$here/gemm.c"
         section gemm-1 'Matrix product, one thread' "$tmp/gemm" --threads 1 square ;;
     gemm-2) build gemm "$here/gemm.c"
@@ -115,23 +115,23 @@ part() {
     gemm-avx2) build gemm "$here/gemm.c"
         section gemm-avx2 'Matrix product, AVX2 forced' "$tmp/gemm" --no-peers --kernel avx2 --threads 1 1024 2048 \
             --threads 2 2048 ;;
-    gemm-amx) build gemm "$here/gemm.c"
-        section gemm-amx 'Matrix product, in tile registers' "$tmp/gemm" --kernel amx --threads 1 square \
+    gemm-avx512) build gemm "$here/gemm.c"
+        section gemm-avx512 'Matrix product, AVX-512 forced' "$tmp/gemm" --kernel avx512 --threads 1 square \
             pipeline --threads 2 square pipeline ;;
     gemm-small) build gemm "$here/gemm.c"
         section gemm-small 'Matrix product, small and odd sizes' "$tmp/gemm" --threads 1 small --threads 2 small ;;
     strassen) build strassen "$here/strassen.c"
         section strassen 'Matrix product with fewer operations' sh -c "$tmp/strassen --threads 1 4096 8192 && $tmp/strassen --threads 2 4096 8192 &&
-            $tmp/strassen --kernel amx --threads 1 8192 --threads 2 8192" ;;
+            $tmp/strassen --kernel avx512 --threads 1 8192 --threads 2 8192" ;;
     functions) build functions "$here/functions.c"; build_library
         section functions 'Normal numbers and activations' functions ;;
     svd) build svd "$here/svd.c"; build_library; section svd 'Leading singular triplets' svd ;;
     experiment) build twostep "$root/examples/twostep.c"; build machine "$here/machine.c"
         section experiment 'The whole experiment' experiment ;;
     phase) build twostep "$root/examples/twostep.c"; section phase 'Phase diagram' phase ;;
-    readout) build readout "$here/readout.c"; section readout 'Ridge regression on the features' sh -c "$tmp/readout && $tmp/readout --kernel amx" ;;
+    readout) build readout "$here/readout.c"; section readout 'Ridge regression on the features' sh -c "$tmp/readout && $tmp/readout --kernel avx512" ;;
     theory) build theory "$here/theory.c"; section theory 'Prediction against simulation' "$tmp/theory" ;;
-    *)  echo "run.sh: unknown part '$1', parts are machine gemm gemm-1 gemm-2 gemm-steps gemm-avx2 gemm-amx gemm-small strassen functions svd experiment phase readout theory" >&2
+    *)  echo "run.sh: unknown part '$1', parts are machine gemm gemm-1 gemm-2 gemm-steps gemm-avx512 gemm-avx2 gemm-small strassen functions svd experiment phase readout theory" >&2
         exit 2 ;;
     esac
 }

@@ -57,7 +57,7 @@ static void line(tws_context *context, size_t n) {
         const double rate = 2e-9 * (double)n * (double)n * (double)n / median(seconds[level], TURNS);
         if (level == 0) plain = rate;
         printf("%s, n = %5lu, %u threads, %d levels: %7.1f GFLOP/s, %.3f of the peak of %.1f, %.3f x plain, error %.2e, %.1f x plain\n",
-               tws_kernel_name(tws_context_kernel(context)), (unsigned long)n, tws_context_threads(context), level, rate, rate / peak, peak, rate / plain, wrong[level],
+               tws_kernel_name(context->kernel), (unsigned long)n, tws_context_threads(context), level, rate, rate / peak, peak, rate / plain, wrong[level],
                wrong[level] / wrong[0]);
     }
     fflush(stdout);

@@ -318,8 +318,7 @@ static void test_strassen(tws_context *context) {
     CHECK(strassen_exact(context, 3, 3, 2051, 2050, 2049));
 }
 
-/* NaN and infinity stay in their row and column, whatever the padding of the tiles; split numbers make
-   NaN of infinity. */
+/* NaN and infinity stay in their row and column, whatever the padding of the tiles. */
 static void test_not_finite(tws_context *context, const twsi_kernels *kernels) {
     const size_t m = kernels->gemm_rows + 1, n = kernels->gemm_columns + 1, k = 5;
     tws_real *a = make(m * k), *b = make(k * n), *c = make(m * n);
@@ -334,8 +333,7 @@ static void test_not_finite(tws_context *context, const twsi_kernels *kernels) {
     for (i = 0; i < m; i++)
         for (j = 0; j < n; j++)
             ok &= i == m - 1   ? c[i * n + j] != c[i * n + j]
-                  : j == n - 1 ? (kernels->gemm_halves == 2 ? c[i * n + j] > 1e30
-                                                            : c[i * n + j] != c[i * n + j])
+                  : j == n - 1 ? c[i * n + j] > 1e30
                                : c[i * n + j] == (tws_real)k;
     CHECK(ok);
     /* alpha == 0 and k == 0 never read A and B */
@@ -350,7 +348,6 @@ static void test_not_finite(tws_context *context, const twsi_kernels *kernels) {
     free(c);
 }
 
-/* A product too big for the triple loop: C r against A (B r) for a random r. */
 /* The errors look like those of sums of floats, each rounded: none of the parts of a number is lost. */
 static void test_rounding(tws_context *context) {
     enum { M = 65, K = 301 };
@@ -375,6 +372,89 @@ static void test_rounding(tws_context *context) {
     free(c);
 }
 
+/* Numbers that a kernel does not hold for, if there are such: from their block on, the product is
+   that of the kernel which stands in. Depths are the same, so the bits can be compared. */
+static void test_instead(tws_context *context, const twsi_kernels *kernels) {
+    enum { M = 65, WIDTH = 70 };
+    static const struct { double a, b; int unsuited; } odd[] = {
+        {INFINITY, 1, 1}, {1, NAN, 1}, {1e30, 1e30, 1}, {1e-32, 1, 1}, {1, -1e-39, 1}, {1e-20, 1e-20, 1},
+        {-1e-25, 1, 0}, {1, 1e-20, 0}, {1e20, 1e-15, 0}, {-0.0, 0, 0}};
+    const size_t depth = kernels->gemm_depth, k = 3 * depth;
+    const tws_kernel kernel = context->kernel;
+    const unsigned threads = context->threads;
+    tws_real *a, *b, *c, *d;
+    size_t i, j, p, which, block;
+    if (kernels->gemm_instead == NULL) return;
+    CHECK(kernels->gemm_instead->gemm_instead == NULL && kernels->gemm_instead->gemm_depth == depth);
+    a = make(M * k), b = make(k * WIDTH), c = make(M * WIDTH), d = make(M * WIDTH);
+    for (which = 0; which < sizeof odd / sizeof *odd; which++)
+        for (block = 0; block < 3; block++) {
+            size_t wrong = 0;
+            int same;
+            for (i = 0; i < M * k; i++) a[i] = (tws_real)(random_real() < 0 ? -0.7 : 0.3);
+            for (i = 0; i < k * WIDTH; i++) b[i] = (tws_real)(random_real() < 0 ? -0.1 : 1.1);
+            a[(M - 1) * k + block * depth + 3] = (tws_real)odd[which].a;
+            b[(block * depth + depth - 1) * WIDTH + WIDTH - 2] = (tws_real)odd[which].b;
+            CHECK(tws_gemm(context, N, N, M, WIDTH, k, 1, a, k, b, WIDTH, 0, c, WIDTH) == TWS_OK);
+            context->threads = 4 - threads;
+            CHECK(tws_gemm(context, N, N, M, WIDTH, k, 1, a, k, b, WIDTH, 0, d, WIDTH) == TWS_OK);
+            CHECK(memcmp(c, d, M * WIDTH * sizeof *c) == 0);
+            context->threads = threads;
+            context->kernel = kernels->gemm_instead->kernel;
+            CHECK(tws_gemm(context, N, N, M, WIDTH, k, 1, a, k, b, WIDTH, 0, d, WIDTH) == TWS_OK);
+            context->kernel = kernel;
+            same = memcmp(c, d, M * WIDTH * sizeof *c) == 0;
+            CHECK(same == (odd[which].unsuited && block == 0)); /* else sums in another order */
+            for (i = 0; i < M; i++)
+                for (j = 0; j < WIDTH; j++) {
+                    double want = 0, size = 0;
+                    const double got = (double)c[i * WIDTH + j];
+                    for (p = 0; p < k; p++) {
+                        want += (double)a[i * k + p] * (double)b[p * WIDTH + j];
+                        size += fabs((double)a[i * k + p] * (double)b[p * WIDTH + j]);
+                    }
+                    if (fabs(want) <= FLT_MAX) wrong += !(fabs(got - want) <= (double)k * FLT_EPSILON * size);
+                    else wrong += want != want ? got == got : !(got - want != got - want && (got < 0) == (want < 0));
+                }
+            CHECK(wrong == 0);
+        }
+    free(a);
+    free(b);
+    free(c);
+    free(d);
+}
+
+/* AUTO is the fastest kernel for large products, and the one that stands in for it for small ones. */
+static void test_automatic(void) {
+    static const size_t sizes[][3] = {{320, 320, 320}, {319, 319, 319}, {63, 1000, 1000}, {64, 1000, 1000}, {1000, 63, 1000}};
+    tws_context context = tws_default_context();
+    const tws_kernel fastest = tws_context_kernel(&context);
+    const twsi_kernels *kernels = twsi_find_kernels(fastest);
+    const tws_kernel usual = (kernels->gemm_instead != NULL ? kernels->gemm_instead : kernels)->kernel;
+    size_t i, which;
+    for (which = 0; which < sizeof sizes / sizeof *sizes; which++) {
+        const size_t m = sizes[which][0], n = sizes[which][1], k = sizes[which][2];
+        tws_real *a = make(m * k), *b = make(k * n), *c = make(m * n), *d = make(m * n);
+        for (i = 0; i < m * k; i++) a[i] = random_real();
+        for (i = 0; i < k * n; i++) b[i] = random_real();
+        context.kernel = TWS_KERNEL_AUTO;
+        CHECK(tws_gemm(&context, N, N, m, n, k, 1, a, k, b, n, 0, c, n) == TWS_OK);
+        context.kernel = which == 0 || which == 3 ? fastest : usual;
+        CHECK(tws_gemm(&context, N, N, m, n, k, 1, a, k, b, n, 0, d, n) == TWS_OK);
+        CHECK(memcmp(c, d, m * n * sizeof *c) == 0);
+        if (fastest != usual) { /* or the check above could not fail */
+            context.kernel = which == 0 || which == 3 ? usual : fastest;
+            CHECK(tws_gemm(&context, N, N, m, n, k, 1, a, k, b, n, 0, d, n) == TWS_OK);
+            CHECK(memcmp(c, d, m * n * sizeof *c) != 0);
+        }
+        free(a);
+        free(b);
+        free(c);
+        free(d);
+    }
+}
+
+/* A product too big for the triple loop: C r against A (B r) for a random r. */
 static void test_big(tws_context *context, size_t m, size_t n, size_t k) {
     tws_real *a = make(m * k), *b = make(n * k), *c = make(m * n);
     double *r = (double *)malloc(n * sizeof *r), *br = (double *)malloc(k * sizeof *br);
@@ -588,15 +668,18 @@ int main(void) {
         test_not_finite(&context, kernels);
         test_same_bits(&context, kernels);
         test_rounding(&context);
+        test_instead(&context, kernels);
         test_buffers(&context);
         context.threads = 3;
         test_factors(&context, kernels);
         test_lower(&context);
+        test_instead(&context, kernels);
         test_big(&context, 700, 600, 1100);
     }
     context.kernel = TWS_KERNEL_AUTO;
     context.threads = 3;
     test_strassen(&context);
+    test_automatic();
     test_bad_arguments();
     test_out_of_memory();
     return check_report();

@@ -1,5 +1,5 @@
-"""The whole experiment in turns: ours, ours with tile registers where there are any, a plain NumPy
-script, a tuned PyTorch script.
+"""The whole experiment in turns: ours, ours in AVX-512 where tile registers are the default, a plain
+NumPy script, a tuned PyTorch script.
 
 experiment.py TWOSTEP MACHINE [SIZE ...]     TWOSTEP: the command, MACHINE: the program machine
 
@@ -52,20 +52,20 @@ for name in list(peers):
     if subprocess.run([sys.executable, '-c', 'import scipy, ' + name], stderr=subprocess.DEVNULL).returncode:
         print('%s: skipped, the Python module or SciPy is not installed' % name)
         del peers[name]
-has_amx = finish([twostep, 'run', '--neurons', '64', '--inputs', '64', '--samples', '64', '--kernel', 'amx',
-                  '--quiet'])[0] is not None
+text, _ = finish([twostep, 'run', '--neurons', '64', '--inputs', '64', '--samples', '64', '--quiet', '--json', '-'])
+has_amx = text is not None and json.loads(text)['kernel'] == 'amx'
 totals = {}
 print('%-6s %-6s %8s %8s %8s %8s %9s %9s  %s' % (
     'N = d', 'who', 'total s', 'steps s', '/ floor', 'over us', 'MiB', '/ arrays', 's_1, s_2 of W_2'))
 for size in sizes:
-    answers = {name: [] for name in ['ours'] + ['amx'] * has_amx + list(peers)}
+    answers = {name: [] for name in ['ours'] + ['avx512'] * has_amx + list(peers)}
     peaks = []
     for turn in range(ROUNDS):
         time.sleep(0.05)
         peaks.append(float(subprocess.run([machine, '--peak'], stdout=subprocess.PIPE, text=True).stdout))
         answers['ours'].append(run_ours(size))
         if has_amx:
-            answers['amx'].append(run_ours(size, 'amx'))
+            answers['avx512'].append(run_ours(size, 'avx512'))
         for name, script in peers.items():
             answers[name].append(run_script(script, size))
     peak = statistics.median(peaks)
