@@ -81,7 +81,8 @@
  *         tws_edge_scale, tws_hermite_coefficients, tws_limit_*, tws_predict*, tws_surrogate,
  *         tws_theory_warnings
  *   What the machine offers.
- *     --  tws_kernel_available, tws_context_kernel, tws_context_threads
+ *     --  tws_kernel_available, tws_context_kernel, tws_context_threads, tws_start_workers,
+ *         tws_stop_workers
  * Errors. Whatever can fail returns a tws_status and leaves one sentence in context->message.
  *   Nothing prints, exits, reads the environment or keeps state between calls (but the system
  *   remembers that it was asked for tile registers: tws_gemm). What has no status cannot fail; its
@@ -91,7 +92,8 @@
  * Memory. All of it from the allocator of the context, released when the call returns, also after
  *   a failure. "Memory: none" is none of that kind; the stack of a call needs less than 64 KiB.
  * Threads. All cores by default. Two threads may call anything at once with contexts of their own.
- *   Worker threads live inside one call. "Threads: context" means as many as context->threads says.
+ *   Worker threads live inside one call, or from tws_start_workers on. "Threads: context" means as
+ *   many as context->threads says.
  * Not here: automatic differentiation, GPUs, file formats, deeper networks.
  */
 #ifndef TWOSTEP_H_INCLUDED
@@ -249,6 +251,22 @@ TWS_API tws_kernel tws_context_kernel(const tws_context *context);
 
 /* The number of workers that a call with this context uses, at least 1. NULL: the defaults. */
 TWS_API unsigned tws_context_threads(const tws_context *context);
+
+/*
+ * Keeps workers for many calls with this context, so that none has to start its own: small products
+ * then gain from a second thread from about 100^3 on, where otherwise it takes 64 million
+ * operations. Starts tws_context_threads(context) - 1 threads, as far as the system gives them, and
+ * becomes context->parallel_for; sets context->threads to the number of workers. After a call they
+ * look awake for more work for 0.4 ms, then sleep.
+ * Errors: TWS_BAD_ARGUMENT (context NULL, its parallel_for set, threads above 64),
+ * TWS_OUT_OF_MEMORY, TWS_UNAVAILABLE (kernel); the context is then unchanged but for its message.
+ * Memory: 4 KiB from context->allocator until tws_stop_workers. Threads: as any call.
+ */
+TWS_API tws_status tws_start_workers(tws_context *context);
+
+/* Ends the threads and gives the context back as it was; does nothing where none were started.
+   Cannot fail. */
+TWS_API void tws_stop_workers(tws_context *context);
 
 /* ==========================================================================
  * @@API-RANDOM: reproducible random numbers
@@ -1875,14 +1893,9 @@ TWSI_FN void twsi_thread_join(twsi_seat *seat) {
 #endif
 #endif
 
-/* Runs task for every index below count on all workers and returns when the last has finished. */
-TWSI_FN void twsi_run(twsi_team *team, size_t count, tws_task task, void *data) {
+/* Runs task for every index below count on the threads of the team itself. */
+TWSI_FN void twsi_team_share(twsi_team *team, size_t count, tws_task task, void *data) {
     size_t index;
-    if (team->workers > 1 && count > 1 && team->context != NULL &&
-        team->context->parallel_for != NULL) {
-        team->context->parallel_for(team->context->parallel_user, count, task, data);
-        return;
-    }
 #ifdef TWSI_THREADS
     if (team->started > 0 && count > 1) {
         TWSI_LOCK(&team->mutex);
@@ -1900,7 +1913,17 @@ TWSI_FN void twsi_run(twsi_team *team, size_t count, tws_task task, void *data) 
         return;
     }
 #endif
+    (void)team;
     for (index = 0; index < count; index++) task(data, index, 0);
+}
+
+/* The same on all workers, the caller's too; returns when the last has finished. */
+TWSI_FN void twsi_run(twsi_team *team, size_t count, tws_task task, void *data) {
+    if (team->workers > 1 && count > 1 && team->context != NULL &&
+        team->context->parallel_for != NULL)
+        team->context->parallel_for(team->context->parallel_user, count, task, data);
+    else
+        twsi_team_share(team, count, task, data);
 }
 
 /* ==========================================================================
@@ -4667,7 +4690,9 @@ TWSI_FN tws_status twsi_team_start(twsi_team *team, tws_context *context, tws_ke
                          context->threads, TWSI_MAX_THREADS);
     if (twsi_check_allocator(context) != TWS_OK) return TWS_BAD_ARGUMENT;
     team->kernels = twsi_find_kernels(kernel);
-    team->workers = (unsigned)twsi_max(1, twsi_min(tws_context_threads(context), wanted));
+    team->workers = tws_context_threads(context);
+    if (context == NULL || context->parallel_for == NULL || wanted < 2) /* theirs have any slot */
+        team->workers = (unsigned)twsi_max(1, twsi_min(team->workers, wanted));
 #ifdef TWSI_THREADS
     if (team->workers > 1 && (context == NULL || context->parallel_for == NULL)) {
         TWSI_MUTEX_INIT(&team->mutex);
@@ -4716,6 +4741,60 @@ TWSI_FN void twsi_team_close(twsi_team *team) {
 #else
     (void)team;
 #endif
+}
+
+/* ---- workers for many calls ---- */
+
+typedef struct twsi_workers {
+    twsi_team team;
+    twsi_pool pool;   /* that this lies in */
+    unsigned threads; /* of the context before */
+} twsi_workers;
+
+TWSI_FN void twsi_workers_run(void *user, size_t count, tws_task task, void *data) {
+    twsi_team_share(&((twsi_workers *)user)->team, count, task, data);
+}
+
+TWS_API tws_status tws_start_workers(tws_context *context) {
+    twsi_workers *workers;
+    twsi_pool pool;
+    tws_status status = TWS_OK;
+    if (context == NULL) return TWS_BAD_ARGUMENT;
+    if (context->parallel_for != NULL)
+        return twsi_fail(context, TWS_BAD_ARGUMENT,
+                         "context.parallel_for is set, and would be replaced: it must be NULL");
+    twsi_pool_open(&pool, context);
+    workers = (twsi_workers *)twsi_take(&pool, 1, sizeof *workers);
+    if (workers == NULL)
+        status = twsi_fail(context, pool.status, "no memory for %u workers (context.threads)",
+                           tws_context_threads(context));
+    if (status == TWS_OK) {
+        status = twsi_team_start(&workers->team, context, TWS_KERNEL_PLAIN, TWSI_MAX_THREADS);
+        if (status != TWS_OK) twsi_team_close(&workers->team);
+    }
+    if (status != TWS_OK) {
+        twsi_pool_close(&pool);
+        return status;
+    }
+    workers->pool = pool;
+    workers->threads = context->threads;
+    context->threads = workers->team.workers;
+    context->parallel_for = twsi_workers_run;
+    context->parallel_user = workers;
+    return TWS_OK;
+}
+
+TWS_API void tws_stop_workers(tws_context *context) {
+    twsi_workers *workers;
+    twsi_pool pool;
+    if (context == NULL || context->parallel_for != twsi_workers_run) return;
+    workers = (twsi_workers *)context->parallel_user;
+    context->threads = workers->threads;
+    context->parallel_for = NULL;
+    context->parallel_user = NULL;
+    twsi_team_close(&workers->team);
+    pool = workers->pool;
+    twsi_pool_close(&pool);
 }
 
 /* ==========================================================================
@@ -5582,36 +5661,77 @@ TWSI_FN int twsi_gemm_is_small(const twsi_kernels *kernels, int ta, int tb, size
 
 #define TWSI_GEMM_SCRATCH (6144 / sizeof(tws_real)) /* on the stack: 32 columns of 48 rows */
 
-/* A small product. A transposed B is packed, so that its columns become rows; A lies as it is. */
+/* A small product, cut into rows of C; A lies as it is. */
+typedef struct twsi_gemm_strips {
+    const twsi_kernels *kernels;
+    int across;
+    size_t m, n, k, rows; /* rows of one strip */
+    size_t width, step;   /* of B: columns that lie together, and numbers from those to the next */
+    tws_real alpha, beta;
+    const tws_real *a, *b;
+    tws_real *c;
+    size_t lda, ldb, ldc;
+} twsi_gemm_strips;
+
+TWSI_FN void twsi_gemm_strip_task(void *data, size_t index, size_t worker) {
+    const twsi_gemm_strips *s = (const twsi_gemm_strips *)data;
+    const size_t row = index * s->rows, rows = twsi_min(s->m - row, s->rows);
+    size_t j;
+    (void)worker;
+    for (j = 0; j < s->n; j += s->width)
+        s->kernels->gemm_small(s->across, rows, twsi_min(s->n - j, s->width), s->k, s->alpha,
+                               twsi_gemm_at(s->a, s->lda, s->across, row, 0), s->lda,
+                               s->b + j / s->width * s->step, s->ldb, s->beta,
+                               s->c + row * s->ldc + j, s->ldc);
+}
+
+/* A transposed B is packed, so that its columns become rows. */
 TWSI_FN tws_status twsi_gemm_small(twsi_team *team, twsi_pool *pool, int across, int packed,
                                    size_t m, size_t n, size_t k, tws_real alpha,
                                    const tws_real *a, size_t lda, const tws_real *b, size_t ldb,
                                    tws_real beta, tws_real *c, size_t ldc) {
-    const twsi_kernels *s = team->kernels;
-    const size_t size = twsi_gemm_panel(s, s->gemm_columns, k);
-    const size_t entries = twsi_ceil_div(n, s->gemm_columns) * size;
+    const twsi_kernels *kernels = team->kernels;
+    const size_t size = twsi_gemm_panel(kernels, kernels->gemm_columns, k);
+    const size_t entries = twsi_ceil_div(n, kernels->gemm_columns) * size;
     tws_real scratch[TWSI_GEMM_SCRATCH], *panels = scratch;
-    size_t j;
-    if (!packed) {
-        s->gemm_small(across, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
-        return TWS_OK;
+    twsi_gemm_strips s;
+    s.kernels = kernels;
+    s.across = across;
+    s.m = m;
+    s.n = n;
+    s.k = k;
+    s.rows = twsi_ceil_div(m, team->workers * kernels->gemm_rows) * kernels->gemm_rows;
+    s.alpha = alpha;
+    s.beta = beta;
+    s.a = a;
+    s.lda = lda;
+    s.c = c;
+    s.ldc = ldc;
+    if (packed) {
+        if (entries > TWSI_GEMM_SCRATCH)
+            panels = (tws_real *)twsi_take(pool, entries, sizeof(tws_real));
+        if (panels == NULL)
+            return twsi_fail(team->context, pool->status, "no memory for the panels of a product");
+        kernels->gemm_pack_b(1, kernels->gemm_columns, n, k, b, ldb, panels, size, NULL);
+        s.b = panels;
+        s.width = s.ldb = kernels->gemm_columns;
+        s.step = size;
+    } else {
+        s.b = b;
+        s.width = n;
+        s.step = 0;
+        s.ldb = ldb;
     }
-    if (entries > TWSI_GEMM_SCRATCH)
-        panels = (tws_real *)twsi_take(pool, entries, sizeof(tws_real));
-    if (panels == NULL)
-        return twsi_fail(team->context, pool->status, "no memory for the panels of a product");
-    s->gemm_pack_b(1, s->gemm_columns, n, k, b, ldb, panels, size, NULL);
-    for (j = 0; j < n; j += s->gemm_columns)
-        s->gemm_small(across, m, twsi_min(n - j, s->gemm_columns), k, alpha, a, lda,
-                      panels + j / s->gemm_columns * size, s->gemm_columns, beta, c + j, ldc);
+    twsi_run(team, twsi_ceil_div(m, s.rows), twsi_gemm_strip_task, &s);
     return TWS_OK;
 }
 
-/* Workers that a product of m x n x k is worth: starting a second one takes as long as 64 million
-   operations, and below that the caller's thread is faster. */
-TWSI_FN size_t twsi_gemm_workers(size_t m, size_t n, size_t k) {
+/* Workers that a product of m x n x k is worth: to start a second one takes as long as 64 million
+   operations, to call one that is there less than one million. */
+TWSI_FN size_t twsi_gemm_workers(const tws_context *context, size_t m, size_t n, size_t k) {
+    const int ready = context != NULL && context->parallel_for != NULL;
     const double operations = 2.0 * (double)m * (double)n * (double)k;
-    const double workers = operations / 67108864.0;
+    const double workers = operations / (ready ? 8e5 : 67108864.0);
     return workers > TWSI_MAX_THREADS ? TWSI_MAX_THREADS : (size_t)workers;
 }
 
@@ -5640,7 +5760,7 @@ TWSI_FN tws_status twsi_gemm_refuse(tws_context *context, tws_transpose transpos
 /* A team for one product. */
 TWSI_FN tws_status twsi_gemm_open(twsi_team *team, tws_context *context, size_t m, size_t n,
                                   size_t k) {
-    const size_t workers = twsi_gemm_workers(m, n, k);
+    const size_t workers = twsi_gemm_workers(context, m, n, k);
     return twsi_min(m, n) < TWSI_GEMM_TILED_SIDE ||
                    (double)m * (double)n * (double)k < TWSI_GEMM_TILED
                ? twsi_team_open(team, context, workers)

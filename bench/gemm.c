@@ -278,7 +278,9 @@ int main(int count, char **argument) {
         } else if (strcmp(word, "--threads") == 0 && i + 1 < count) {
             bench.threads = (unsigned)atoi(argument[++i]);
             bench.threads = bench.threads < 1 ? 1 : bench.threads;
+            tws_stop_workers(&bench.context); /* the peers keep theirs too */
             bench.context.threads = bench.threads;
+            if (bench.threads > 1 && tws_start_workers(&bench.context) != TWS_OK) return 1;
         } else if (strcmp(word, "--runs") == 0 && i + 1 < count) {
             bench.runs = atoi(argument[++i]);
             bench.runs = bench.runs < 1 ? 1 : bench.runs > MAX_RUNS ? MAX_RUNS : bench.runs;
@@ -298,5 +300,6 @@ int main(int count, char **argument) {
         open_blas_peers();
         square(&bench);
     }
+    tws_stop_workers(&bench.context);
     return 0;
 }

@@ -424,6 +424,42 @@ static void test_instead(tws_context *context, const twsi_kernels *kernels) {
     free(d);
 }
 
+/* Workers that are kept make no difference in the results, and the context is as before in the end. */
+static void test_kept_workers(tws_context *context) {
+    static const size_t sizes[][3] = {{64, 64, 64}, {97, 83, 131}, {200, 61, 211}, {31, 251, 300}, {256, 256, 256}, {300, 300, 700}};
+    const unsigned threads = context->threads;
+    size_t i, which;
+    int way;
+    unsigned t;
+    for (which = 0; which < sizeof sizes / sizeof *sizes; which++) {
+        const size_t m = sizes[which][0], n = sizes[which][1], k = sizes[which][2];
+        tws_real *a = make(m * k), *b = make(k * n), *c = make(m * n), *d = make(m * n);
+        for (i = 0; i < m * k; i++) a[i] = random_real();
+        for (i = 0; i < k * n; i++) b[i] = random_real();
+        for (way = 0; way < 4; way++) {
+            const tws_transpose ta = way & 1 ? TWS_TRANSPOSE : N, tb = way & 2 ? TWS_TRANSPOSE : N;
+            const size_t lda = ta ? m : k, ldb = tb ? k : n;
+            context->threads = 1;
+            CHECK(tws_gemm(context, ta, tb, m, n, k, 1, a, lda, b, ldb, 0, c, n) == TWS_OK);
+            for (t = 1; t <= 5; t += 2) {
+                context->threads = t;
+                CHECK(tws_start_workers(context) == TWS_OK && context->threads == t);
+                CHECK(tws_start_workers(context) == TWS_BAD_ARGUMENT && strstr(context->message, "parallel_for") != NULL);
+                CHECK(tws_gemm(context, ta, tb, m, n, k, 1, a, lda, b, ldb, 0, d, n) == TWS_OK);
+                CHECK(memcmp(c, d, m * n * sizeof *c) == 0);
+                tws_stop_workers(context);
+                CHECK(context->threads == t && context->parallel_for == NULL && context->parallel_user == NULL);
+                tws_stop_workers(context);
+            }
+        }
+        free(a);
+        free(b);
+        free(c);
+        free(d);
+    }
+    context->threads = threads;
+}
+
 /* AUTO is the fastest kernel for large products, and the one that stands in for it for small ones. */
 static void test_automatic(void) {
     static const size_t sizes[][3] = {{320, 320, 320}, {319, 319, 319}, {63, 1000, 1000}, {64, 1000, 1000}, {1000, 63, 1000}};
@@ -679,6 +715,7 @@ int main(void) {
     context.kernel = TWS_KERNEL_AUTO;
     context.threads = 3;
     test_strassen(&context);
+    test_kept_workers(&context);
     test_automatic();
     test_bad_arguments();
     test_out_of_memory();

@@ -343,6 +343,38 @@ static void allocations(const call *c) {
     CHECK(c->make() == TWS_OK && memory.out == 0 && memcmp(&out, &expected, sizeof out) == 0);
 }
 
+/* ---- workers of the caller's ---- */
+
+/* Backwards, and each piece in the last slot of all. */
+static void last_slot(void *user, size_t count, tws_task task, void *data) {
+    size_t i;
+    for (i = count; i > 0; i--) task(data, i - 1, *(unsigned *)user - 1);
+}
+
+static void workers(const call *c) {
+    static unsigned threads[] = {1, 3, 64};
+    failing memory;
+    tws_status status;
+    size_t i;
+    for (i = 0; i < 3; i++) {
+        start(&memory);
+        context.threads = threads[i];
+        context.parallel_for = last_slot;
+        context.parallel_user = threads + i;
+        status = c->make();
+        if (!CHECK(status == TWS_OK)) say("workers of the caller's", c->name, status);
+        if (out.result.threads == threads[i]) out.result.threads = expected.result.threads;
+        CHECK(memory.out == 0 && memcmp(&out, &expected, sizeof out) == 0);
+    }
+    start(&memory);
+    status = tws_start_workers(&context);
+    CHECK(status == TWS_OK && memory.out == 1 && context.threads == 2);
+    status = c->make();
+    if (!CHECK(status == TWS_OK)) say("workers that are kept", c->name, status);
+    tws_stop_workers(&context);
+    CHECK(memory.out == 0 && memcmp(&out, &expected, sizeof out) == 0);
+}
+
 /* ---- hostile numbers ---- */
 
 static int is_finite(double x) { return x - x == 0; }
@@ -926,6 +958,31 @@ static void contexts(void) {
     CHECK(tws_context_threads(&c) >= 1 && tws_context_threads(&c) <= 64);
 }
 
+/* Starting workers that are kept: what is refused leaves the context as it was. */
+static void kept_workers(void) {
+    failing memory;
+    int k;
+    CHECK(tws_start_workers(NULL) == TWS_BAD_ARGUMENT);
+    tws_stop_workers(NULL);
+    for (k = 0; k < 5; k++) {
+        static const tws_status expect[] = {TWS_BAD_ARGUMENT, TWS_OUT_OF_MEMORY, TWS_UNAVAILABLE, TWS_BAD_ARGUMENT, TWS_BAD_ARGUMENT};
+        static const char *const named[] = {"context.threads is 65", "context.threads", "context.kernel is 99", "context.allocator", "context.parallel_for"};
+        tws_context before;
+        start(&memory);
+        if (k == 0) context.threads = 65;
+        if (k == 1) memory.fail_at = 0;
+        if (k == 2) context.kernel = (tws_kernel)99;
+        if (k == 3) context.allocator.release = NULL;
+        if (k == 4) context.parallel_for = last_slot;
+        before = context;
+        CHECK(tws_start_workers(&context) == expect[k] && strstr(context.message, named[k]) != NULL);
+        memcpy(context.message, before.message, sizeof context.message);
+        CHECK(memory.out == 0 && memcmp(&before, &context, sizeof before) == 0);
+        tws_stop_workers(&context);
+        CHECK(memory.out == 0 && memcmp(&before, &context, sizeof before) == 0);
+    }
+}
+
 int main(int count, char **arguments) {
     size_t k;
     world();
@@ -933,6 +990,7 @@ int main(int count, char **arguments) {
         const long before = check_failed;
         if (count > 1 && strstr(calls[k].name, arguments[1]) == NULL) continue;
         allocations(&calls[k]);
+        workers(&calls[k]);
         numbers(&calls[k]);
         if (check_failed > before) fprintf(stderr, "%s: %ld failed\n", calls[k].name, check_failed - before);
     }
@@ -947,6 +1005,7 @@ int main(int count, char **arguments) {
         configurations();
         formulas();
         contexts();
+        kept_workers();
     }
     return check_report();
 }

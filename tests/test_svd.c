@@ -585,6 +585,32 @@ static void test_lost_in_squares(void) {
     }
 }
 
+/* Workers of the caller's may have any slot below context.threads, however few pieces there are. */
+static void last_slot(void *user, size_t count, tws_task task, void *data) {
+    size_t i;
+    for (i = 0; i < count; i++) task(data, i, *(unsigned *)user - 1);
+}
+
+static void test_last_slot(void) {
+    enum { M = 400, N = 150, TOP = 3 };
+    static tws_real a[M * N], b[M * N];
+    static double s[2][2 * TOP], all[2][N];
+    static unsigned threads = 64;
+    const double factors[2] = {0.0, 0.5};
+    tws_svd_options options = tws_default_svd_options(TOP);
+    size_t i;
+    for (i = 0; i < M * N; i++) a[i] = (tws_real)test_uniform(), b[i] = (tws_real)test_uniform();
+    for (i = 0; i < 2; i++) {
+        tws_context context = tws_default_context();
+        context.threads = i == 0 ? 1 : threads;
+        if (i == 1) context.parallel_for = last_slot;
+        context.parallel_user = &threads;
+        CHECK(tws_svd_pencil(&context, &options, a, N, b, N, M, N, factors, 2, NULL, s[i], NULL, NULL, NULL, NULL) == TWS_OK);
+        CHECK(tws_singular_values(&context, a, M, N, N, all[i]) == TWS_OK);
+    }
+    CHECK(memcmp(s[0], s[1], sizeof s[0]) == 0 && memcmp(all[0], all[1], sizeof all[0]) == 0);
+}
+
 /* The shared case alone: a reduction that doubles stands for two processes with equal blocks. */
 static int reduce_double(void *user, double *values, size_t count) {
     long *calls = (long *)user;
@@ -1087,6 +1113,7 @@ int main(void) {
     test_extreme_scale();
     test_lifted();
     test_lost_in_squares();
+    test_last_slot();
     test_reduce_twins();
 #if defined(TWSI_PTHREADS)
     test_reduce_pair(100, 37, 0);
