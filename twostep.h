@@ -1208,7 +1208,7 @@ TWS_API tws_status tws_readout_outputs(tws_context *context, const tws_real *fea
  * c_k(s) = E[sigma(s z) He_k(z)] / k!; what the sum leaves out is put on pairs of equal inputs
  * (second == first: the diagonal), so the kernel is positive definite. Error: below 1e-5 of the
  * diagonal where |cos| <= 1/2; sphere and Gaussian W_0 differ by O(1/d).
- * second may be NULL: the same as first, count2 is then ignored.
+ * second may be NULL: the same as first, count2 is then ignored and the kernel symmetric.
  * Errors: TWS_BAD_ARGUMENT, TWS_TOO_LARGE, TWS_OUT_OF_MEMORY, TWS_NOT_FINITE, TWS_UNAVAILABLE.
  * Aliasing: kernel overlaps no input. Memory: 256 (count1 + count2) bytes and 64 rows of products.
  * Threads: context. Determinism: D2 (libm).
@@ -13524,10 +13524,12 @@ typedef struct twsi_limit_kernel {
     int same;
     const tws_real *rows1, *rows2;
     double *norm1, *norm2, *terms1, *terms2; /* terms: TERMS + 1 per sample */
-    tws_real *products;                      /* ROWS x count2 */
+    tws_real *products;                      /* ROWS x count2; columns from start on */
+    size_t start;
     double *kernel;
 } twsi_limit_kernel;
 
+/* One row; of a symmetric kernel from the diagonal on, and the column too. */
 TWSI_FN void twsi_kernel_task(void *data, size_t index, size_t worker) {
     const twsi_limit_kernel *job = (const twsi_limit_kernel *)data;
     const size_t stride = TWSI_KERNEL_TERMS + 1, i = job->first + index;
@@ -13536,16 +13538,17 @@ TWSI_FN void twsi_kernel_task(void *data, size_t index, size_t worker) {
     double *row = job->kernel + i * job->count2;
     size_t j, k;
     (void)worker;
-    for (j = 0; j < job->count2; j++) {
+    for (j = job->same ? i : 0; j < job->count2; j++) {
         const double *b = job->terms2 + j * stride;
         const double size = job->norm1[i] * job->norm2[j];
-        double dot = (double)product[j], cosine, sum = 0.0;
+        double dot = (double)product[j - job->start], cosine, sum = 0.0;
         if (!(fabs(dot) <= DBL_MAX)) /* too large for a tws_real on the way */
             dot = twsi_dot(job->rows1 + i * job->inputs, job->rows2 + j * job->inputs, job->inputs);
         cosine = size > 0.0 ? dot / size : 0.0;
         cosine = cosine > 1.0 ? 1.0 : cosine < -1.0 ? -1.0 : cosine;
         for (k = TWSI_KERNEL_TERMS; k-- > 0;) sum = sum * cosine + a[k] * b[k];
         row[j] = sum;
+        if (job->same) job->kernel[j * job->count2 + i] = sum;
     }
     if (job->same) row[i] = a[TWSI_KERNEL_TERMS];
 }
@@ -13614,8 +13617,10 @@ TWSI_FN tws_status twsi_kernel_fill(twsi_limit_kernel *job, twsi_pool *pool,
     if (!job->same) twsi_kernel_terms(job->norm2, job->count2, d, node, table, job->terms2);
     for (job->first = 0; job->first < job->count1; job->first += rows) {
         const size_t now = twsi_min(rows, job->count1 - job->first);
-        twsi_gemm_with(job->team, &buffers, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, now, job->count2, d, 1,
-                       first + job->first * d, d, second, d, 0, job->products, job->count2);
+        job->start = job->same ? job->first : 0;
+        twsi_gemm_with(job->team, &buffers, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, now,
+                       job->count2 - job->start, d, 1, first + job->first * d, d,
+                       second + job->start * d, d, 0, job->products, job->count2);
         twsi_run(job->team, now, twsi_kernel_task, job);
         if (!twsi_all_finite(job->kernel + job->first * job->count2, now * job->count2))
             return twsi_fail(job->team->context, TWS_NOT_FINITE,

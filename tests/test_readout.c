@@ -205,6 +205,32 @@ static void test_memory(void) {
     CHECK(at > 3 && at < 100);
 }
 
+/* Of one set of inputs: symmetric to the bit, on every kernel and beyond a block of rows, and what
+   two equal sets give, but on the diagonal. */
+static void test_symmetric_kernel(void) {
+    enum { COUNT = 150, INPUTS = 45 };
+    static tws_real x[COUNT * INPUTS], unused[1];
+    static double kernel[COUNT * COUNT], across[COUNT * COUNT];
+    tws_context context = tws_default_context();
+    tws_activation activation;
+    int which;
+    tws_activation_named("tanh", &activation);
+    recipe(x, COUNT * INPUTS, unused, 1);
+    for (which = 0; which < (int)TWS_KERNEL_COUNT; which++) {
+        size_t i, j, wrong = 0;
+        context.kernel = (tws_kernel)which;
+        if (!tws_kernel_available(context.kernel)) continue;
+        CHECK(tws_limit_kernel(&context, &activation, INPUTS, x, COUNT, NULL, 0, kernel) == TWS_OK);
+        CHECK(tws_limit_kernel(&context, &activation, INPUTS, x, COUNT, x, COUNT, across) == TWS_OK);
+        for (i = 0; i < COUNT; i++)
+            for (j = 0; j < COUNT; j++) {
+                wrong += !(kernel[i * COUNT + j] - kernel[j * COUNT + i] == 0);
+                wrong += i != j && !(fabs(kernel[i * COUNT + j] - across[i * COUNT + j]) <= 1e-6 * kernel[i * COUNT + i]);
+            }
+        CHECK(wrong == 0);
+    }
+}
+
 /* ReLU: E relu(u) relu(v) = |x||x'|/(2 pi d) (sin t + (pi - t) cos t), the arc-cosine kernel. */
 static void test_kernel(void) {
     enum { COUNT = 12, INPUTS = 40 };
@@ -303,6 +329,7 @@ int main(void) {
     test_refusals();
     test_memory();
     test_kernel();
+    test_symmetric_kernel();
     test_kernel_overflow();
     test_directions();
     return check_report();
