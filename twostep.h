@@ -5668,10 +5668,20 @@ typedef struct twsi_gemm_strips {
     size_t m, n, k, rows; /* rows of one strip */
     size_t width, step;   /* of B: columns that lie together, and numbers from those to the next */
     tws_real alpha, beta;
-    const tws_real *a, *b;
-    tws_real *c;
-    size_t lda, ldb, ldc;
+    const tws_real *a, *b, *source; /* source: of panels that b then points to */
+    tws_real *panels, *c;
+    size_t lda, ldb, ld_source, ldc;
 } twsi_gemm_strips;
+
+/* One panel of a transposed B, so that its columns become rows. */
+TWSI_FN void twsi_gemm_strip_pack_task(void *data, size_t index, size_t worker) {
+    const twsi_gemm_strips *s = (const twsi_gemm_strips *)data;
+    const size_t first = index * s->width;
+    (void)worker;
+    s->kernels->gemm_pack_b(1, s->width, twsi_min(s->n - first, s->width), s->k,
+                            s->source + first * s->ld_source, s->ld_source,
+                            s->panels + index * s->step, s->step, NULL);
+}
 
 TWSI_FN void twsi_gemm_strip_task(void *data, size_t index, size_t worker) {
     const twsi_gemm_strips *s = (const twsi_gemm_strips *)data;
@@ -5685,7 +5695,6 @@ TWSI_FN void twsi_gemm_strip_task(void *data, size_t index, size_t worker) {
                                s->c + row * s->ldc + j, s->ldc);
 }
 
-/* A transposed B is packed, so that its columns become rows. */
 TWSI_FN tws_status twsi_gemm_small(twsi_team *team, twsi_pool *pool, int across, int packed,
                                    size_t m, size_t n, size_t k, tws_real alpha,
                                    const tws_real *a, size_t lda, const tws_real *b, size_t ldb,
@@ -5693,7 +5702,7 @@ TWSI_FN tws_status twsi_gemm_small(twsi_team *team, twsi_pool *pool, int across,
     const twsi_kernels *kernels = team->kernels;
     const size_t size = twsi_gemm_panel(kernels, kernels->gemm_columns, k);
     const size_t entries = twsi_ceil_div(n, kernels->gemm_columns) * size;
-    tws_real scratch[TWSI_GEMM_SCRATCH], *panels = scratch;
+    tws_real scratch[TWSI_GEMM_SCRATCH];
     twsi_gemm_strips s;
     s.kernels = kernels;
     s.across = across;
@@ -5708,14 +5717,17 @@ TWSI_FN tws_status twsi_gemm_small(twsi_team *team, twsi_pool *pool, int across,
     s.c = c;
     s.ldc = ldc;
     if (packed) {
-        if (entries > TWSI_GEMM_SCRATCH)
-            panels = (tws_real *)twsi_take(pool, entries, sizeof(tws_real));
-        if (panels == NULL)
+        s.panels = entries > TWSI_GEMM_SCRATCH
+                       ? (tws_real *)twsi_take(pool, entries, sizeof(tws_real))
+                       : scratch;
+        if (s.panels == NULL)
             return twsi_fail(team->context, pool->status, "no memory for the panels of a product");
-        kernels->gemm_pack_b(1, kernels->gemm_columns, n, k, b, ldb, panels, size, NULL);
-        s.b = panels;
+        s.b = s.panels;
+        s.source = b;
+        s.ld_source = ldb;
         s.width = s.ldb = kernels->gemm_columns;
         s.step = size;
+        twsi_run(team, twsi_ceil_div(n, s.width), twsi_gemm_strip_pack_task, &s);
     } else {
         s.b = b;
         s.width = n;
