@@ -206,10 +206,10 @@ typedef struct tws_allocator {
 typedef void (*tws_task)(void *data, size_t index, size_t worker);
 
 /*
- * How a call runs. A plain structure without hidden heap: make one with tws_default_context(),
+ * How a call runs. A plain structure: make one with tws_default_context(),
  * change what you like, pass its address. NULL in place of a context means the defaults.
  * One context must not be used by two threads at once (the message is written on failure);
- * two contexts may.
+ * two contexts may. A copy is a context of its own.
  */
 typedef struct tws_context {
     unsigned threads;        /* workers; 0: one per core of the machine; at most 64 */
@@ -256,8 +256,10 @@ TWS_API unsigned tws_context_threads(const tws_context *context);
  * Keeps workers for many calls with this context, so that none has to start its own: small products
  * then gain from a second thread from about 100^3 on, where otherwise it takes 64 million
  * operations. Starts tws_context_threads(context) - 1 threads, as far as the system gives them, and
- * becomes context->parallel_for; sets context->threads to the number of workers. After a call they
- * look awake for more work for 0.4 ms, then sleep.
+ * becomes context->parallel_for; sets context->threads to the number of workers, which holds until
+ * tws_stop_workers whatever threads says. After a call they look awake for more work for 0.4 ms,
+ * then sleep. Copies of the context share them: a call that finds them at work for another runs on
+ * its own thread. None may be used after tws_stop_workers on one of them.
  * Errors: TWS_BAD_ARGUMENT (context NULL, its parallel_for set, threads above 64),
  * TWS_OUT_OF_MEMORY, TWS_UNAVAILABLE (kernel); the context is then unchanged but for its message.
  * Memory: 4 KiB from context->allocator until tws_stop_workers. Threads: as any call.
@@ -512,7 +514,8 @@ typedef enum tws_transpose { TWS_NO_TRANSPOSE, TWS_TRANSPOSE } tws_transpose;
  * Memory    packed copies of a block of A and a block of B, at most about 13 MiB (19 with
  *           TWS_KERNEL_AMX), from the allocator of the context.
  * Errors    TWS_BAD_ARGUMENT, TWS_TOO_LARGE, TWS_OUT_OF_MEMORY, TWS_UNAVAILABLE; C is untouched.
- * Threads   safe if the contexts differ; small products run on the calling thread.
+ * Threads   safe if the contexts differ; products below 64 million operations run on the calling
+ *           thread, but see tws_start_workers.
  * Accuracy  |error| <= about k eps sum_p |a_ip b_pj| on each entry.
  * Determinism  D1: an entry has the same bits for any number of threads, and depends on its row of
  *           op(A), its column of op(B), its old value, alpha, beta and the kernel alone, not on
@@ -523,10 +526,10 @@ typedef enum tws_transpose { TWS_NO_TRANSPOSE, TWS_TRANSPOSE } tws_transpose;
  *           for terms below 2e-31, or where sums could overflow: from the first block of A and B
  *           (some 2304 x 4128 x 512) that may have such on, the product is one of
  *           TWS_KERNEL_AVX512. AUTO takes it where m n k is 320^3 or more, m and n 64 or more, else
- *           AVX512. Its first call asks the system for the registers, for the whole process: stacks
- *           for signals (sigaltstack) must then have 12 KiB, and where a smaller one is in place
- *           the call is TWS_UNAVAILABLE (AUTO then takes AVX512). All but products is as with
- *           AVX512.
+ *           AVX512; for the products of networks, ridge regressions and kernels always. Its first
+ *           call asks the system for the registers, for the whole process: stacks for signals
+ *           (sigaltstack) must then have 12 KiB, and where a smaller one is in place the call is
+ *           TWS_UNAVAILABLE (AUTO then takes AVX512). All but products is as with AVX512.
  * Cost      2 m n k operations.
  */
 TWS_API tws_status tws_gemm(tws_context *context, tws_transpose transpose_a,
@@ -614,8 +617,9 @@ TWS_API tws_svd_options tws_default_svd_options(size_t top);
  * the vectors zero and the residuals 1.
  * Accuracy: with a tolerance of 1e-6 or more the space is built from products in tws_real. Values,
  * left vectors and residuals always come from a last product in double; where that shows that the
- * tolerance is missed, the call goes on in double. The tolerance holds for the residuals; values
- * are right to within it, and about 1e-8 s_1 more at worst. Aliasing: the arrays must not overlap.
+ * tolerance is missed, the call goes on in double. The tolerance holds for the residuals: within
+ * it, and about 1e-8 s_1, of each value lies one of the matrix. Of values closer than some
+ * tolerances to each other the last may be passed over. Aliasing: the arrays must not overlap.
  * With context->reduce, matrix is this process's block of rows of a taller matrix (rows == 0 is
  * then allowed), left holds the local entries of u_k, everything else is the same in every
  * process; one reduction of 2 columns numbers per pass. A left vector of a zero value may then be
@@ -1719,15 +1723,6 @@ TWSI_FN unsigned twsi_core_count(void) {
     return cores < 1 ? 1u : cores > TWSI_MAX_THREADS ? TWSI_MAX_THREADS : (unsigned)cores;
 }
 
-TWS_API unsigned tws_context_threads(const tws_context *context) {
-    unsigned threads = context != NULL ? context->threads : 0;
-#if !defined(TWSI_PTHREADS) && !defined(TWSI_WIN32_THREADS)
-    if (context == NULL || context->parallel_for == NULL) return 1;
-#endif
-    if (threads == 0) threads = twsi_core_count();
-    return threads > TWSI_MAX_THREADS ? TWSI_MAX_THREADS : threads;
-}
-
 TWS_API tws_context tws_default_context(void) {
     tws_context context;
     memset(&context, 0, sizeof context);
@@ -1765,8 +1760,8 @@ typedef CONDITION_VARIABLE twsi_signal;
 #endif
 
 /*
- * The workers of one call. They are started when the call opens the team, wait between jobs and
- * end when it closes, so nothing outlives a call. Who waits first looks again and again for a
+ * The workers of one call, or of all from tws_start_workers on. They are started when the team is
+ * opened, wait between jobs and end when it closes. Who waits first looks again and again for a
  * moment, and lets others run: to sleep and be woken takes longer than many a job. Pieces are
  * claimed one by one under a lock: they are cut by problem size alone and large beside the cost of
  * a claim, so results never depend on who takes which.
@@ -1788,7 +1783,7 @@ typedef struct twsi_team {
     unsigned workers;                  /* at least 1; a task's worker is below it */
 #ifdef TWSI_THREADS
     unsigned started;
-    int closing;
+    int closing, busy;
     size_t round, next, count, running;
     tws_task task;
     void *data;
@@ -1804,7 +1799,7 @@ TWSI_FN void twsi_team_clear(twsi_team *team) {
     team->workers = 1;
 #ifdef TWSI_THREADS
     team->started = 0;
-    team->closing = 0;
+    team->closing = team->busy = 0;
     team->round = team->next = team->count = team->running = 0;
 #endif
 }
@@ -1893,12 +1888,19 @@ TWSI_FN void twsi_thread_join(twsi_seat *seat) {
 #endif
 #endif
 
-/* Runs task for every index below count on the threads of the team itself. */
+/* Runs task for every index below count on the threads of the team itself, or alone where these are
+   at work for another call: copies of a context share its kept workers. */
 TWSI_FN void twsi_team_share(twsi_team *team, size_t count, tws_task task, void *data) {
     size_t index;
 #ifdef TWSI_THREADS
+    int mine = 0;
     if (team->started > 0 && count > 1) {
         TWSI_LOCK(&team->mutex);
+        mine = !team->busy;
+        team->busy = 1;
+        if (!mine) TWSI_UNLOCK(&team->mutex);
+    }
+    if (mine) {
         team->task = task;
         team->data = data;
         team->count = count;
@@ -1909,12 +1911,35 @@ TWSI_FN void twsi_team_share(twsi_team *team, size_t count, tws_task task, void 
         while (team->running > 0) twsi_team_wait(team, &team->running, &team->done);
         team->count = 0; /* a member that wakes late finds nothing */
         team->next = 0;
+        team->busy = 0;
         TWSI_UNLOCK(&team->mutex);
         return;
     }
 #endif
     (void)team;
     for (index = 0; index < count; index++) task(data, index, 0);
+}
+
+/* A team for many calls: the parallel_for of tws_start_workers. */
+typedef struct twsi_workers {
+    twsi_team team;
+    twsi_pool pool;   /* that this lies in */
+    unsigned threads; /* of the context before */
+} twsi_workers;
+
+TWSI_FN void twsi_workers_run(void *user, size_t count, tws_task task, void *data) {
+    twsi_team_share(&((twsi_workers *)user)->team, count, task, data);
+}
+
+TWS_API unsigned tws_context_threads(const tws_context *context) {
+    unsigned threads = context != NULL ? context->threads : 0;
+    if (context != NULL && context->parallel_for == twsi_workers_run)
+        return ((const twsi_workers *)context->parallel_user)->team.workers;
+#if !defined(TWSI_PTHREADS) && !defined(TWSI_WIN32_THREADS)
+    if (context == NULL || context->parallel_for == NULL) return 1;
+#endif
+    if (threads == 0) threads = twsi_core_count();
+    return threads > TWSI_MAX_THREADS ? TWSI_MAX_THREADS : threads;
 }
 
 /* The same on all workers, the caller's too; returns when the last has finished. */
@@ -4670,8 +4695,8 @@ TWSI_FN const twsi_kernels *twsi_find_kernels(tws_kernel kernel) {
 }
 
 /* Checks the context and starts the workers: at most wanted of them, as a small job is faster
-   alone. AUTO goes up to the kernel last. A thread that cannot be started is done without. Close
-   the team also after a failure. */
+   alone (workers that are there already are all called). AUTO goes up to the kernel last. A thread
+   that cannot be started is done without. Close the team also after a failure. */
 TWSI_FN tws_status twsi_team_start(twsi_team *team, tws_context *context, tws_kernel last,
                                    size_t wanted) {
     const int automatic = context == NULL || context->kernel == TWS_KERNEL_AUTO;
@@ -4744,16 +4769,6 @@ TWSI_FN void twsi_team_close(twsi_team *team) {
 }
 
 /* ---- workers for many calls ---- */
-
-typedef struct twsi_workers {
-    twsi_team team;
-    twsi_pool pool;   /* that this lies in */
-    unsigned threads; /* of the context before */
-} twsi_workers;
-
-TWSI_FN void twsi_workers_run(void *user, size_t count, tws_task task, void *data) {
-    twsi_team_share(&((twsi_workers *)user)->team, count, task, data);
-}
 
 TWS_API tws_status tws_start_workers(tws_context *context) {
     twsi_workers *workers;
@@ -6150,6 +6165,7 @@ typedef struct twsi_svd {
     double unit;     /* a power of two; inside, M stands for unit M: squares in range */
     uint64_t random; /* state of the generator */
     size_t passes, products;
+    size_t begun; /* passes when this space was begun */
 
     /* one product */
     size_t chunks, chunk_rows;
@@ -6740,6 +6756,10 @@ TWSI_FN double twsi_svd_allowed(const twsi_svd *svd, size_t i) {
     return fmax(0.5 * svd->options.tolerance * top * s, 1e-14 * svd->value[0]);
 }
 
+/* Squares of singular values from fast products are right to about this, relative to the largest:
+   some sixteen units in the last place of a float. */
+#define TWSI_SVD_FAST_SQUARE 1e-6
+
 /* How many values are wanted, among the Ritz values known now. */
 TWSI_FN size_t twsi_svd_wanted(const twsi_svd *svd) {
     const double below = svd->options.stop_below * svd->unit;
@@ -6778,8 +6798,13 @@ TWSI_FN twsi_svd_verdict twsi_svd_judge(twsi_svd *svd) {
     for (i = 0; i < wanted; i++)
         if (!(svd->error[i] <= twsi_svd_allowed(svd, i))) return TWSI_SVD_GO_ON;
     if (wanted < svd->options.top) {
-        /* the rest must lie below, and the space must have had time to look */
-        if (svd->passes < 8 && svd->directions == 0) return TWSI_SVD_GO_ON;
+        /* the rest must lie below, and the space must have had time to look; where fast products
+           cannot tell, twsi_svd_missed sees to it */
+        if (svd->passes < svd->begun + 8 && (svd->directions == 0 || svd->begun > 0))
+            return TWSI_SVD_GO_ON;
+        if (sizeof(tws_real) < sizeof(double) && svd->fast &&
+            TWSI_SVD_FAST_SQUARE * svd->value[0] >= below * below)
+            return TWSI_SVD_STOP;
         for (i = wanted; i < svd->done; i++)
             if (!(svd->value[i] + svd->error[i] < below * below))
                 return TWSI_SVD_GO_ON;
@@ -6872,6 +6897,7 @@ TWSI_FN void twsi_svd_advance_one(void *data, size_t index, size_t worker) {
 /* Starts a space from the pending block basis[0 .. size). */
 TWSI_FN void twsi_svd_begin(twsi_svd *svd, size_t size) {
     svd->done = svd->previous = svd->last = svd->steps = svd->since = 0;
+    svd->begun = svd->passes;
     svd->check = 2;
     svd->size = size;
     svd->ended = 0;
@@ -7217,18 +7243,17 @@ TWSI_FN void twsi_svd_divide(twsi_svd *svd) {
         svd->slab_rows = twsi_max(8, twsi_min(TWSI_SVD_ROWS, TWSI_SVD_SLAB / 4 / n / 8 * 8));
 }
 
-/* Squares of singular values from fast products are right to about this, relative to the largest:
-   some sixteen units in the last place of a float. */
-#define TWSI_SVD_FAST_SQUARE 1e-6
-
 /* Have the fast products left a residual above the tolerance, or a value in doubt that may lie
    above the level and was not counted? */
 TWSI_FN int twsi_svd_missed(const twsi_svd *svd, const twsi_svd_output *out) {
     const double below = svd->options.stop_below * svd->unit;
     const size_t wanted = twsi_svd_wanted(svd);
     size_t k;
-    for (k = 0; k < wanted; k++)
+    for (k = 0; k < wanted; k++) {
         if (!(out->residuals[k] <= svd->options.tolerance)) return 1;
+        if (below > 0.0 && !(out->values[k] > svd->options.stop_below))
+            return 1; /* rounding had lifted it above the level, where it takes a place */
+    }
     if (wanted == svd->options.top) return 0;
     if (!(svd->value[0] > 1e-24)) return 1; /* squares that vanish */
     return !((wanted < svd->done ? svd->value[wanted] : 0.0) +

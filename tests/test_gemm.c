@@ -464,6 +464,69 @@ static void test_kept_workers(tws_context *context) {
     context->threads = threads;
 }
 
+/* Copies of a context share its workers: each call is right, whoever has them; the number of workers
+   is theirs, whatever threads says later. */
+typedef struct user {
+    tws_context context;
+    const tws_real *a, *expected;
+    long wrong;
+} user;
+
+enum { SHARED = 150, ROUNDS = 200 };
+
+static void *use_workers(void *data) {
+    user *u = (user *)data;
+    tws_real *c = make(SHARED * SHARED);
+    int i;
+    for (i = 0; i < ROUNDS; i++) {
+        memset(c, 255, SHARED * SHARED * sizeof *c);
+        u->wrong += tws_gemm(&u->context, N, N, SHARED, SHARED, SHARED, 1, u->a, SHARED, u->a, SHARED, 0, c, SHARED) != TWS_OK;
+        u->wrong += memcmp(c, u->expected, SHARED * SHARED * sizeof *c) != 0;
+    }
+    free(c);
+    return NULL;
+}
+
+static void test_shared_workers(void) {
+    tws_context context = tws_default_context();
+    tws_real *a = make(SHARED * SHARED), *c = make(SHARED * SHARED);
+    double values[2][SHARED];
+    user users[2];
+    unsigned have;
+    size_t i;
+    for (i = 0; i < SHARED * SHARED; i++) a[i] = random_real();
+    CHECK(tws_gemm(&context, N, N, SHARED, SHARED, SHARED, 1, a, SHARED, a, SHARED, 0, c, SHARED) == TWS_OK);
+    CHECK(tws_singular_values(&context, a, SHARED, SHARED, SHARED, values[0]) == TWS_OK);
+    context.threads = 5;
+    have = tws_context_threads(&context);
+    CHECK(tws_start_workers(&context) == TWS_OK);
+    for (i = 0; i < 2; i++) {
+        users[i].context = context;
+        users[i].a = a;
+        users[i].expected = c;
+        users[i].wrong = 0;
+    }
+#ifdef TWSI_PTHREADS
+    {
+        pthread_t thread;
+        CHECK(pthread_create(&thread, NULL, use_workers, users) == 0);
+        use_workers(users + 1);
+        pthread_join(thread, NULL);
+    }
+#else
+    use_workers(users);
+#endif
+    CHECK(users[0].wrong + users[1].wrong == 0);
+    context.threads = 2;
+    CHECK(tws_context_threads(&context) == have);
+    CHECK(tws_singular_values(&context, a, SHARED, SHARED, SHARED, values[1]) == TWS_OK);
+    CHECK(memcmp(values[0], values[1], sizeof values[0]) == 0);
+    tws_stop_workers(&context);
+    CHECK(context.threads == 5 && context.parallel_for == NULL);
+    free(a);
+    free(c);
+}
+
 /* AUTO is the fastest kernel for large products, and the one that stands in for it for small ones. */
 static void test_automatic(void) {
     static const size_t sizes[][3] = {{320, 320, 320}, {319, 319, 319}, {63, 1000, 1000}, {64, 1000, 1000}, {1000, 63, 1000}};
@@ -720,6 +783,7 @@ int main(void) {
     context.threads = 3;
     test_strassen(&context);
     test_kept_workers(&context);
+    test_shared_workers();
     test_automatic();
     test_bad_arguments();
     test_out_of_memory();

@@ -585,6 +585,45 @@ static void test_lost_in_squares(void) {
     }
 }
 
+/* How many values lie above a low level, when others crowd about it and rounding may lift noise. */
+static void test_low_levels(void) {
+#ifdef TEST_QUICK
+    enum { PROBLEMS = 400, MOST = 16 };
+#else
+    enum { PROBLEMS = 5000, MOST = 16 };
+#endif
+    long wrong = 0;
+    size_t problem, i;
+    for (problem = 0; problem < PROBLEMS; problem++) {
+        tws_context context = tws_default_context();
+        tws_svd_options options;
+        tws_svd_result result;
+        const size_t rows = 20 + (size_t)(200 * (0.5 + test_uniform() / 2)), columns = 20 + (size_t)(40 * (0.5 + test_uniform() / 2));
+        const size_t rank = 2 + (size_t)((MOST - 2) * (0.5 + test_uniform() / 2));
+        const double level = pow(10.0, -4.0 + test_uniform());
+        double spectrum[MOST], *all = numbers(rows), s[MOST];
+        size_t least = 0, most = 0;
+        tws_real *a;
+        spectrum[0] = 1;
+        for (i = 1; i < rank; i++) /* test_uniform is from -1 to 1 */
+            spectrum[i] = level * (test_uniform() < 0 ? 1.001 + 1.5 * (1 + test_uniform()) : 0.45 * (1 + test_uniform()));
+        a = constructed(rows, columns, columns, spectrum, rank);
+        CHECK(tws_singular_values(&context, a, rows, columns, columns, all) == TWS_OK);
+        options = tws_default_svd_options(2 + problem % 4);
+        options.stop_below = level;
+        options.seed = problem;
+        CHECK(tws_svd(&context, &options, a, rows, columns, columns, s, NULL, NULL, NULL, &result) == TWS_OK);
+        for (i = 0; i < options.top && i < rows && i < columns; i++) {
+            least += all[i] > level + 1.2e-5 * all[0];
+            most += all[i] > level - 1e-7 * all[0];
+        }
+        wrong += result.wanted < least || result.wanted > most;
+        free(a);
+        free(all);
+    }
+    CHECK_NEAR((double)wrong, 0, 0);
+}
+
 /* Workers of the caller's may have any slot below context.threads, however few pieces there are. */
 static void last_slot(void *user, size_t count, tws_task task, void *data) {
     size_t i;
@@ -1113,6 +1152,7 @@ int main(void) {
     test_extreme_scale();
     test_lifted();
     test_lost_in_squares();
+    test_low_levels();
     test_last_slot();
     test_reduce_twins();
 #if defined(TWSI_PTHREADS)

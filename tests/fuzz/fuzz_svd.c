@@ -121,7 +121,7 @@ static void judge(tws_context *context, const tws_svd_options *o, const matrix *
     LAW(tws_singular_values(context, turned, m->columns, m->rows, m->rows, turned_values) == TWS_OK);
     for (i = 0; i < least; i++) LAW(fabs(all[i] - turned_values[i]) <= 3e-14 * all[0]);
     if (status != TWS_OK) return;
-    for (i = 0; i < result->wanted; i++) LAW(fabs(values[i] - all[i]) <= (o->tolerance + 1e-8) * all[0]);
+    for (i = 0; i < result->wanted; i++) LAW(fabs(values[i] - all[i]) <= (10 * o->tolerance + 1e-8) * all[0]);
     if (!(o->stop_below > 0)) return;
     for (i = 0; i < o->top; i++) above += all[i] > o->stop_below + (o->tolerance + 1e-5) * all[0];
     LAW(above <= result->wanted);
