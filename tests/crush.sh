@@ -9,7 +9,7 @@
 # TestU01 (L'Ecuyer and Simard 2007) is in no part of Debian that is on by default: its licence forbids
 # sale. Packages libtestu01-0-dev and those it draws in, from the section non-free. random_quality.sh
 # has a battery of its own, and dieharder. -f ends with the p-values of each part, the rest only with
-# their number.
+# their number; what -f has printed stands in data/crush.txt.
 tests=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd) || exit 2
 root=${TWOSTEP_DIR:-$(dirname -- "$tests")}
 . "$tests/jobs.sh"
