@@ -263,6 +263,7 @@ TWS_API unsigned tws_context_threads(const tws_context *context);
  * Errors: TWS_BAD_ARGUMENT (context NULL, its parallel_for set, threads above 64),
  * TWS_OUT_OF_MEMORY, TWS_UNAVAILABLE (kernel); the context is then unchanged but for its message.
  * Memory: 4 KiB from context->allocator until tws_stop_workers. Threads: as any call.
+ * Determinism: results are the same with these workers and without.
  */
 TWS_API tws_status tws_start_workers(tws_context *context);
 
@@ -5674,7 +5675,7 @@ TWSI_FN int twsi_gemm_is_small(const twsi_kernels *kernels, int ta, int tb, size
            !(!tb && m > 32 && twsi_gemm_collides(ldb, k));
 }
 
-#define TWSI_GEMM_SCRATCH (6144 / sizeof(tws_real)) /* on the stack: 32 columns of 48 rows */
+#define TWSI_GEMM_SCRATCH (5120 / sizeof(tws_real)) /* on the stack: 26 terms of 48 columns */
 
 /* A small product, cut into rows of C; A lies as it is. */
 typedef struct twsi_gemm_strips {
