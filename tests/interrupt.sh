@@ -129,7 +129,9 @@ fi
 
 # A reader that goes away: the status of the writer is told through a file.
 for command in "run $small --json -" "sweep $grid" "help run" "run --neurons 60 --inputs 50 --samples 90 --top 3"; do
-    { (trap '' PIPE; ./twostep $command 2>err; echo $? >status); } | true
+    rm -f gone
+    { (trap '' PIPE; until [ -e gone ]; do sleep 0.05; done; ./twostep $command 2>err; echo $? >status); } |
+        { exec <&-; : >gone; }
     refused "$(cat status)" "$command into a closed pipe"
 done
 
