@@ -5553,7 +5553,7 @@ TWSI_FN void twsi_gemm_extremes(const twsi_gemm_sizes *met, double *least, doubl
 /* Do the numbers of the packed block suit kernels that split them? Each part must be a normal
    number, as must the last digit of each product, 2^-24 of it, and no sum may overflow. */
 TWSI_FN int twsi_gemm_suits(const twsi_gemm_job *job) {
-    const double tiny = 1.0 / 5.070602400912918e30; /* 2^-102 */
+    const double tiny = ldexp(1.0, -102);
     double a_least, a_most, b_least, b_most;
     twsi_gemm_extremes(job->a_met, &a_least, &a_most);
     twsi_gemm_extremes(job->b_met, &b_least, &b_most);
