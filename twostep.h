@@ -3810,8 +3810,8 @@ TWSI_LANE_INLINE void twsi_amx_turn(__m512i *word) {
 
 #define TWSI_AMX_MASK(count) ((__mmask16)((1u << twsi_min(count, 16)) - 1u))
 
-/* Three tiles of 16 vectors of the source, count of which exist, with up to 32 terms each. as_rows:
-   a vector fills a line, as in A; else a line holds two terms of each, as in B. */
+/* Three tiles of 16 vectors of the source, count of which exist, with 32 of the terms left, or all.
+   as_rows: a vector fills a line, as in A; else a line holds two terms of each, as in B. */
 TWSI_LANE_INLINE void twsi_amx_pack_tile(int as_rows, int across, size_t count, size_t terms,
                                          const tws_real *source, size_t ld, tws_real *tile,
                                          __m512i *met) {
@@ -3831,6 +3831,10 @@ TWSI_LANE_INLINE void twsi_amx_pack_tile(int as_rows, int across, size_t count, 
             x = _mm512_permutex2var_ps(near, even, far);
             y = _mm512_permutex2var_ps(near, odd, far);
         } else if (!across) {
+            if (2 * i + 33 < terms) { /* for the next 32: no unit sees that rows will follow */
+                __builtin_prefetch(source + (2 * i + 32) * ld, 0, 3);
+                __builtin_prefetch(source + (2 * i + 33) * ld, 0, 3);
+            }
             if (2 * i < terms) x = _mm512_maskz_loadu_ps(TWSI_AMX_MASK(count), source + 2 * i * ld);
             if (2 * i + 1 < terms)
                 y = _mm512_maskz_loadu_ps(TWSI_AMX_MASK(count), source + (2 * i + 1) * ld);
@@ -3863,7 +3867,7 @@ TWSI_LANE_INLINE void twsi_amx_pack(int as_rows, int across, size_t count, size_
         const size_t half = across ? task / lines : task % halves;
         const size_t first = half * 16, p = line * TWSI_AMX_TERMS;
         const size_t here = first < count ? twsi_min(count - first, 16) : 0; /* 0: all zero */
-        twsi_amx_pack_tile(as_rows, across, here, twsi_min(depth - p, TWSI_AMX_TERMS),
+        twsi_amx_pack_tile(as_rows, across, here, depth - p,
                            here == 0 ? source
                            : across  ? source + first * ld + p
                                      : source + p * ld + first,
@@ -5562,7 +5566,9 @@ TWSI_FN int twsi_gemm_suits(const twsi_gemm_job *job) {
 }
 
 /* The product with memory at hand: cannot fail. Sizes are at most those of twsi_gemm_prepare. With
-   lower, tasks that lie above the diagonal of C are left out. */
+   lower, tasks that lie above the diagonal of C are left out. C may be A where op is none, beta 0,
+   and B has up to 128 rows and columns: rows of A are packed before the same rows of C are
+   written, and no kernel cuts such a B. */
 TWSI_FN void twsi_gemm_part(twsi_team *team, const twsi_gemm_buffers *buffers, int lower,
                             tws_transpose transpose_a, tws_transpose transpose_b, size_t m,
                             size_t n, size_t k, tws_real alpha, const tws_real *a, size_t lda,
@@ -12813,8 +12819,10 @@ typedef struct twsi_factor {
     tws_real *a; /* size x size: lower triangle and diagonal blocks in use */
     size_t size;
     double *block, *inverse; /* of the diagonal block */
+    tws_real *small;         /* the inverse again */
     double least;            /* pivot so far */
-    tws_real *small, *panel; /* the inverse; the panel below, size x block */
+    double *x, *part;        /* of the solution in work: all of it; what comes off a band of it */
+    size_t band, height;     /* ... whose rows these are */
 } twsi_factor;
 
 /* The lower triangle, and a little above it, of F'F (across 0) or F F' (across 1). */
@@ -12826,101 +12834,173 @@ TWSI_FN void twsi_gram(twsi_factor *f, int across, const tws_real *features, siz
                    features, ld, 0, f->a, f->size);
 }
 
-/* Factors block (width x width, row by row, upper triangle U'U) and inverts: small = U'^-1, lower.
-   Returns 0 when a pivot is not positive. */
+/* block (width x width, row by row, the upper triangle in use) becomes U with U'U = block. Two rows
+   are subtracted at a time. Returns 0 when a pivot is not positive. */
 TWSI_FN int twsi_factor_block(twsi_factor *f, size_t width) {
     const twsi_kernels *kernels = f->team->kernels;
-    double *u = f->block, *x = f->inverse;
-    size_t i, j;
-    for (j = 0; j < width; j++) {
-        const double pivot = u[j * width + j];
-        if (!(pivot > 0.0 && pivot <= DBL_MAX)) return 0;
-        f->least = fmin(f->least, pivot);
-        for (i = j; i < width; i++) u[j * width + i] /= sqrt(pivot);
-        for (i = j + 1; i < width; i++)
-            kernels->svd_add2(u + i * width + i, width - i, -u[j * width + i], u + j * width + i,
-                              0.0, u + j * width + i);
+    size_t i, j, row;
+    for (j = 0; j < width; j += 2) {
+        double *u = f->block + j * width, *next = u + width;
+        const size_t pair = twsi_min(2, width - j);
+        for (row = j; row < j + pair; row++) {
+            double *v = f->block + row * width;
+            double scale;
+            if (row > j) kernels->svd_add2(v + row, width - row, -u[row], u + row, 0.0, u + row);
+            if (!(v[row] > 0.0 && v[row] <= DBL_MAX)) return 0;
+            f->least = fmin(f->least, v[row]);
+            scale = 1.0 / sqrt(v[row]);
+            for (i = row; i < width; i++) v[i] *= scale;
+        }
+        for (i = j + pair; i < width; i++)
+            kernels->svd_add2(f->block + i * width + i, width - i, -u[i], u + i, -next[i],
+                              next + i);
     }
-    memset(x, 0, width * width * sizeof *x);
-    for (i = 0; i < width; i++) {
-        const double scale = 1.0 / u[i * width + i];
-        for (j = 0; j < i; j++)
-            kernels->svd_add2(x + i * width, j + 1, -u[j * width + i], x + j * width, 0.0,
-                              x + j * width);
-        for (j = 0; j < i; j++) x[i * width + j] *= scale;
-        x[i * width + i] = scale;
-    }
-    for (i = 0; i < width * width; i++) f->small[i] = (tws_real)x[i];
     return 1;
 }
 
-/* Columns [start, start + width) of L, from columns of a that lack nothing but the products of
-   columns [done, start) of L. Returns 0 when a pivot is not positive. */
-TWSI_FN int twsi_factor_columns(twsi_factor *f, size_t done, size_t start, size_t width) {
-    const size_t m = f->size, below = m - start - width;
-    tws_real *corner = f->a + start * m + start;
+/* small = U'^-1, lower: row i is the unit row less u_ji times row j of the inverse for all j < i,
+   over u_ii. Two rows at a time: what lies above the diagonal of the first is 0. */
+TWSI_FN void twsi_factor_invert(twsi_factor *f, size_t width) {
+    const double *u = f->block;
+    double *x = f->inverse;
     size_t i, j;
-    if (start > done)
-        twsi_gemm_with(f->team, &f->buffers, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, m - start, width,
-                       start - done, -1, f->a + start * m + done, m, f->a + start * m + done, m, 1,
-                       corner, m);
+    memset(x, 0, width * width * sizeof *x);
+    for (i = 0; i < width; i++) {
+        const double scale = 1.0 / u[i * width + i];
+        double *row = x + i * width;
+        for (j = 0; j + 1 < i; j += 2)
+            f->team->kernels->svd_add2(row, j + 2, -u[j * width + i], x + j * width,
+                                       -u[(j + 1) * width + i], x + (j + 1) * width);
+        if (j < i)
+            f->team->kernels->svd_add2(row, j + 1, -u[j * width + i], x + j * width, 0.0,
+                                       x + j * width);
+        for (j = 0; j < i; j++) row[j] *= scale;
+        row[i] = scale;
+    }
+    for (i = 0; i < width * width; i++) f->small[i] = (tws_real)x[i];
+}
+
+/* Columns [start, start + width) of L, from columns of a that lack nothing more. Returns 0 when a
+   pivot is not positive. */
+TWSI_FN int twsi_factor_columns(twsi_factor *f, size_t start, size_t width) {
+    const size_t m = f->size;
+    tws_real *corner = f->a + start * m + start, *below = corner + width * m;
+    size_t i, j;
     for (i = 0; i < width; i++)
         for (j = i; j < width; j++) f->block[i * width + j] = (double)corner[j * m + i];
     if (!twsi_factor_block(f, width)) return 0;
     for (i = 0; i < width; i++)
         for (j = 0; j <= i; j++) corner[i * m + j] = (tws_real)f->block[j * width + i];
-    for (i = 0; i < below; i++)
-        memcpy(f->panel + i * width, corner + (width + i) * m, width * sizeof(tws_real));
-    twsi_gemm_with(f->team, &f->buffers, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, below, width, width, 1,
-                   f->panel, width, f->small, width, 0, corner + width * m, m);
+    twsi_factor_invert(f, width);
+    /* in place: see twsi_gemm_part */
+    twsi_gemm_with(f->team, &f->buffers, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, m - start - width, width,
+                   width, 1, below, m, f->small, width, 0, below, m);
     return 1;
 }
 
-/* a = L L' in place (lower triangle). Panels of columns are subtracted from all that follows, in
-   products as deep as a block of the matrix product. Returns 0 where the numbers at hand are not
-   positive definite. */
+/* Takes the products of columns [start, end) of L off columns [end, last) of a. */
+TWSI_FN void twsi_factor_subtract(twsi_factor *f, size_t start, size_t end, size_t last) {
+    const size_t m = f->size;
+    const tws_real *rest = f->a + end * m + start;
+    twsi_gemm_part(f->team, &f->buffers, 1, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, m - end, last - end,
+                   end - start, -1, rest, m, rest, m, 1, f->a + end * m + end, m);
+}
+
+/* a = L L' in place (lower triangle). Each block of columns is taken off the rest of its panel, and
+   each panel off all that follows, in products as deep as a block of the matrix product. Returns 0
+   where the numbers at hand are not positive definite. */
 TWSI_FN int twsi_cholesky(twsi_factor *f) {
-    const size_t m = f->size, most = TWSI_CHOLESKY_PANEL;
-    size_t k, i, end;
+    const size_t m = f->size;
+    size_t panel, block, last, end;
     f->least = HUGE_VAL;
-    for (k = 0; k < m; k = end) {
-        tws_real *rest;
-        end = twsi_min(m, k + most);
-        for (i = k; i < end; i += TWSI_CHOLESKY_BLOCK)
-            if (!twsi_factor_columns(f, k, i, twsi_min(TWSI_CHOLESKY_BLOCK, end - i))) return 0;
-        rest = f->a + end * m + k;
-        twsi_gemm_part(f->team, &f->buffers, 1, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, m - end, m - end,
-                       end - k, -1, rest, m, rest, m, 1, rest + (end - k), m);
+    for (panel = 0; panel < m; panel = last) {
+        last = twsi_min(m, panel + TWSI_CHOLESKY_PANEL);
+        for (block = panel; block < last; block = end) {
+            end = twsi_min(last, block + TWSI_CHOLESKY_BLOCK);
+            if (!twsi_factor_columns(f, block, end - block)) return 0;
+            twsi_factor_subtract(f, block, end, last);
+        }
+        twsi_factor_subtract(f, panel, last, m);
     }
     return 1;
 }
 
-#define TWSI_SOLVE_BLOCK 64
+#define TWSI_SOLVE_BLOCK 64   /* rows of L whose triangle is solved entry by entry */
+#define TWSI_SOLVE_BAND 512   /* ... and by one thread */
+#define TWSI_SOLVE_COLUMNS 256 /* of one task, so that x stays in the first cache */
 
-/* x = (L L')^-1 x in double with the rounded factor. */
-TWSI_FN void twsi_factor_solve(const twsi_factor *f, double *x) {
-    const twsi_kernels *kernels = f->team->kernels;
-    const size_t m = f->size, blocks = twsi_ceil_div(m, TWSI_SOLVE_BLOCK);
+/* part = L x for some rows of the band and all columns before it. */
+TWSI_FN void twsi_solve_rows_task(void *data, size_t index, size_t worker) {
+    const twsi_factor *f = (const twsi_factor *)data;
+    const size_t first = index * TWSI_SOLVE_BLOCK;
+    const size_t rows = twsi_min(TWSI_SOLVE_BLOCK, f->height - first);
+    (void)worker;
+    f->team->kernels->svd_real(f->a + (f->band + first) * f->size, f->size, rows, f->band, f->x,
+                               f->size, 1, 1.0, f->part + first, rows, NULL, 0);
+}
+
+/* x -= L' x_band for some columns before the band. */
+TWSI_FN void twsi_solve_columns_task(void *data, size_t index, size_t worker) {
+    const twsi_factor *f = (const twsi_factor *)data;
+    const size_t first = index * TWSI_SOLVE_COLUMNS;
+    const size_t columns = twsi_min(TWSI_SOLVE_COLUMNS, f->band - first);
+    (void)worker;
+    f->team->kernels->svd_real(f->a + f->band * f->size + first, f->size, f->height, columns, NULL,
+                               0, 1, -1.0, f->x + f->band, f->height, f->x + first, f->size);
+}
+
+/* x_band = L_band^-1 x_band, the triangle of the band alone. */
+TWSI_FN void twsi_solve_down(const twsi_factor *f) {
+    const size_t m = f->size, end = f->band + f->height;
     double part[TWSI_SOLVE_BLOCK];
-    size_t b, i, j;
-    for (b = 0; b < blocks; b++) {
-        const size_t k = b * TWSI_SOLVE_BLOCK, width = twsi_min(TWSI_SOLVE_BLOCK, m - k);
+    size_t k, i, j, width;
+    for (k = f->band; k < end; k += width) {
         const tws_real *rows = f->a + k * m;
-        kernels->svd_real(rows, m, width, k, x, m, 1, 1.0, part, width, NULL, 0);
+        width = twsi_min(TWSI_SOLVE_BLOCK, end - k);
+        f->team->kernels->svd_real(rows + f->band, m, width, k - f->band, f->x + f->band, m, 1,
+                                   1.0, part, width, NULL, 0);
         for (i = 0; i < width; i++) {
-            double sum = x[k + i] - part[i];
-            for (j = 0; j < i; j++) sum -= (double)rows[i * m + k + j] * x[k + j];
-            x[k + i] = sum / (double)rows[i * m + k + i];
+            double sum = f->x[k + i] - part[i];
+            for (j = 0; j < i; j++) sum -= (double)rows[i * m + k + j] * f->x[k + j];
+            f->x[k + i] = sum / (double)rows[i * m + k + i];
         }
     }
-    for (b = blocks; b-- > 0;) {
-        const size_t k = b * TWSI_SOLVE_BLOCK, width = twsi_min(TWSI_SOLVE_BLOCK, m - k);
+}
+
+/* x_band = L_band'^-1 x_band. */
+TWSI_FN void twsi_solve_up(const twsi_factor *f) {
+    const size_t m = f->size;
+    size_t b, i, j;
+    for (b = twsi_ceil_div(f->height, TWSI_SOLVE_BLOCK); b-- > 0;) {
+        const size_t k = f->band + b * TWSI_SOLVE_BLOCK;
+        const size_t width = twsi_min(TWSI_SOLVE_BLOCK, f->band + f->height - k);
         const tws_real *rows = f->a + k * m;
         for (i = width; i-- > 0;) {
-            x[k + i] /= (double)rows[i * m + k + i];
-            for (j = 0; j < i; j++) x[k + j] -= (double)rows[i * m + k + j] * x[k + i];
+            f->x[k + i] /= (double)rows[i * m + k + i];
+            for (j = 0; j < i; j++) f->x[k + j] -= (double)rows[i * m + k + j] * f->x[k + i];
         }
-        kernels->svd_real(rows, m, width, k, NULL, 0, 1, -1.0, x + k, width, x, m);
+        f->team->kernels->svd_real(rows + f->band, m, width, k - f->band, NULL, 0, 1, -1.0,
+                                   f->x + k, width, f->x + f->band, m);
+    }
+}
+
+/* x = (L L')^-1 x in double with the rounded factor. */
+TWSI_FN void twsi_factor_solve(twsi_factor *f, double *x) {
+    const size_t m = f->size;
+    size_t b, i;
+    f->x = x;
+    for (f->band = 0; f->band < m; f->band += TWSI_SOLVE_BAND) {
+        f->height = twsi_min(TWSI_SOLVE_BAND, m - f->band);
+        if (f->band > 0)
+            twsi_run(f->team, twsi_ceil_div(f->height, TWSI_SOLVE_BLOCK), twsi_solve_rows_task, f);
+        for (i = 0; f->band > 0 && i < f->height; i++) x[f->band + i] -= f->part[i];
+        twsi_solve_down(f);
+    }
+    for (b = twsi_ceil_div(m, TWSI_SOLVE_BAND); b-- > 0;) {
+        f->band = b * TWSI_SOLVE_BAND;
+        f->height = twsi_min(TWSI_SOLVE_BAND, m - f->band);
+        twsi_solve_up(f);
+        twsi_run(f->team, twsi_ceil_div(f->band, TWSI_SOLVE_COLUMNS), twsi_solve_columns_task, f);
     }
 }
 
@@ -12951,7 +13031,7 @@ TWSI_FN tws_status twsi_ridge_multiply(void *data, const double *x, double *y) {
 }
 
 TWSI_FN void twsi_ridge_precondition(void *data, const double *r, double *z) {
-    const twsi_ridge *ridge = (const twsi_ridge *)data;
+    twsi_ridge *ridge = (twsi_ridge *)data;
     memcpy(z, r, ridge->factor.size * sizeof *z);
     twsi_factor_solve(&ridge->factor, z);
 }
@@ -13013,7 +13093,7 @@ TWSI_FN tws_status twsi_ridge_memory(twsi_ridge *ridge, twsi_gradients *g, twsi_
     f->block = (double *)twsi_take(pool, block, block * sizeof(double));
     f->inverse = (double *)twsi_take(pool, block, block * sizeof(double));
     f->small = (tws_real *)twsi_take(pool, block, block * sizeof(tws_real));
-    f->panel = (tws_real *)twsi_take(pool, m, block * sizeof(tws_real));
+    f->part = (double *)twsi_take(pool, twsi_min(m, TWSI_SOLVE_BAND), sizeof(double));
     f->buffers = twsi_gemm_prepare(f->team, pool, m, m, most);
     ridge->other = (double *)twsi_take(pool, most, sizeof(double));
     ridge->job.partial = (double *)twsi_take(pool, width, ridge->job.chunks * sizeof(double));
@@ -13081,12 +13161,41 @@ TWSI_FN size_t twsi_ridge_workers(size_t samples, size_t width) {
     return least * (double)samples * (double)width < 1e6 ? 1 : TWSI_MAX_THREADS;
 }
 
+/* Notes the first row, if any, of its part of F that has a number that is not finite. */
+typedef struct twsi_rows_job {
+    const twsi_ridge_job *ridge;
+    size_t bad[TWSI_RIDGE_CHUNKS];
+} twsi_rows_job;
+
+TWSI_FN void twsi_rows_task(void *data, size_t index, size_t worker) {
+    twsi_rows_job *job = (twsi_rows_job *)data;
+    const twsi_ridge_job *f = job->ridge;
+    const size_t end = f->rows * (index + 1) / f->chunks;
+    size_t row = f->rows * index / f->chunks;
+    (void)worker;
+    while (row < end && f->team->kernels->all_finite(f->features + row * f->ld, f->columns)) row++;
+    job->bad[index] = row < end ? row : f->rows;
+}
+
+TWSI_FN tws_status twsi_rows_finite(const twsi_ridge_job *ridge) {
+    twsi_rows_job job;
+    size_t row = ridge->rows, chunk;
+    job.ridge = ridge;
+    twsi_run(ridge->team, ridge->chunks, twsi_rows_task, &job);
+    for (chunk = 0; chunk < ridge->chunks; chunk++) row = twsi_min(row, job.bad[chunk]);
+    if (row == ridge->rows) return TWS_OK;
+    return twsi_fail(ridge->team->context, TWS_NOT_FINITE,
+                     "features row %lu, column %lu is NaN or infinite", (unsigned long)row,
+                     (unsigned long)twsi_find_not_finite(ridge->features + row * ridge->ld,
+                                                         ridge->columns));
+}
+
 TWSI_FN tws_status twsi_ridge_open(twsi_team *team, tws_context *context,
                                    const tws_real *features, size_t samples, size_t width,
                                    size_t ld, const tws_real *labels, const double *lambdas,
                                    size_t count) {
     tws_status status = twsi_require(context, "labels", labels);
-    size_t row;
+    twsi_ridge_job job;
     twsi_team_clear(team);
     if (status == TWS_OK) status = twsi_require(context, "lambdas", lambdas);
     if (status == TWS_OK) status = twsi_check_ridge(context, samples, width, lambdas, count);
@@ -13094,13 +13203,9 @@ TWSI_FN tws_status twsi_ridge_open(twsi_team *team, tws_context *context,
         status = twsi_check_matrix(context, "features", features, samples, width, ld);
     if (status == TWS_OK)
         status = twsi_team_open_tiles(team, context, twsi_ridge_workers(samples, width));
-    for (row = 0; status == TWS_OK && row < samples; row++) {
-        const tws_real *x = features + row * ld;
-        if (!team->kernels->all_finite(x, width))
-            status = twsi_fail(context, TWS_NOT_FINITE,
-                               "features row %lu, column %lu is NaN or infinite",
-                               (unsigned long)row,
-                               (unsigned long)twsi_find_not_finite(x, width));
+    if (status == TWS_OK) {
+        job = twsi_ridge_matrix(team, features, samples, width, ld, NULL);
+        status = twsi_rows_finite(&job);
     }
     if (status == TWS_OK) status = twsi_require_finite(team, "labels", labels, samples);
     return status;

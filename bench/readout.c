@@ -4,7 +4,7 @@
  *   ./readout [--threads T] [--kernel NAME] [NxSAMPLES ...]
  *
  * One lambda (tws_ridge): n N m + m^3 / 3 operations with m the smaller of N and n. A grid of 25
- * lambdas with leave-one-out errors (tws_ridge_path) beside 25 times one lambda. Medians of three. */
+ * lambdas with leave-one-out errors (tws_ridge_path) beside 25 times one lambda. Medians of five. */
 #define TWOSTEP_IMPLEMENTATION
 #include "twostep.h"
 
@@ -14,9 +14,16 @@
 
 #define GRID 25
 
+#define RUNS 5
+
+static int ascending(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
 static double middle(double *x) {
-    double a = x[0], b = x[1], c = x[2];
-    return a > b ? (b > c ? b : a > c ? c : a) : (a > c ? a : b > c ? c : b);
+    qsort(x, RUNS, sizeof *x, ascending);
+    return x[RUNS / 2];
 }
 
 static void must(tws_status status, const tws_context *context) {
@@ -29,7 +36,7 @@ static void line(tws_context *context, size_t N, size_t n) {
     tws_real *features = (tws_real *)malloc(N * n * sizeof *features);
     tws_real *labels = (tws_real *)malloc(n * sizeof *labels);
     double *coefficients = (double *)malloc(N * GRID * sizeof *coefficients);
-    double lambdas[GRID], train[GRID], loo[GRID], single[3], grid[3];
+    double lambdas[GRID], train[GRID], loo[GRID], single[RUNS], grid[RUNS];
     const double m = (double)(N < n ? N : n);
     const double peak = measure_peak(context, tws_context_threads(context), 9);
     const double floor = (m * (double)N * (double)n + m * m * m / 3) / peak * 1e-9;
@@ -41,11 +48,13 @@ static void line(tws_context *context, size_t N, size_t n) {
     for (i = 0; i < N * n; i++) /* the mean and the size of a shifted tanh */
         features[i] = (tws_real)((0.45 + 0.5 * (double)features[i]) / sqrt((double)N));
     for (i = 0; i < GRID; i++) lambdas[i] = pow(10.0, -6.0 + 0.25 * (double)i);
-    for (run = 0; run < 3; run++) {
-        double start = twsi_seconds();
+    for (run = 0; run < RUNS; run++) {
+        const double start = twsi_seconds();
         must(tws_ridge(context, features, n, N, N, labels, 1e-3, coefficients, &iterations), context);
         single[run] = twsi_seconds() - start;
-        start = twsi_seconds();
+    }
+    for (run = 0; run < RUNS; run++) {
+        const double start = twsi_seconds();
         must(tws_ridge_path(context, features, n, N, N, labels, lambdas, GRID, coefficients, train, loo), context);
         grid[run] = twsi_seconds() - start;
     }

@@ -130,6 +130,44 @@ static void test_threads(void) {
     for (c = 1; c < LAMBDAS; c++) CHECK(train[0][c] > train[0][c - 1]);
 }
 
+/* Several bands, panels and blocks, and parts of each at the end: the normal equations hold, after as
+   few iterations as an exact factor takes, with the same bits for every number of threads. */
+static void test_blocks(void) {
+    enum { SAMPLES = 1250, WIDTH = 1100 };
+    static tws_real features[SAMPLES * WIDTH], labels[SAMPLES];
+    static double a[2][WIDTH], output[SAMPLES];
+    const double lambda = 1e-2;
+    tws_context context = tws_default_context();
+    size_t n, i, j, iterations = 0;
+    recipe(features, SAMPLES * WIDTH, labels, SAMPLES);
+    for (n = SAMPLES; n >= 1030; n -= 220) { /* more samples than features, and fewer */
+        double worst = 0.0;
+        context.threads = 1;
+        CHECK(tws_ridge(&context, features, n, WIDTH, WIDTH, labels, lambda, a[0], NULL) == TWS_OK);
+        context.threads = 3;
+        CHECK(tws_ridge(&context, features, n, WIDTH, WIDTH, labels, lambda, a[1], &iterations) == TWS_OK);
+        CHECK(iterations >= 1 && iterations <= 4);
+        CHECK(memcmp(a[0], a[1], sizeof a[0]) == 0);
+        CHECK(tws_readout_outputs(&context, features, n, WIDTH, WIDTH, a[0], 1, output) == TWS_OK);
+        for (j = 0; j < WIDTH; j++) {
+            double sum = 0.0;
+            for (i = 0; i < n; i++)
+                sum += (double)features[i * WIDTH + j] * ((double)labels[i] - output[i]);
+            worst = fmax(worst, fabs(sum - (double)n * lambda * a[0][j]));
+        }
+        CHECK_NEAR(worst, 0.0, 1e-7);
+    }
+    for (n = 0; n < 3; n++) { /* the first of two in the order of rows, whichever worker finds it */
+        static const size_t bad[3] = {WIDTH * 40 + 7, WIDTH * 600, WIDTH * SAMPLES - 1};
+        char place[60];
+        features[bad[2 - n]] = (tws_real)(n == 1 ? INFINITY : NAN);
+        CHECK(tws_ridge(&context, features, SAMPLES, WIDTH, WIDTH, labels, lambda, a[0], NULL) == TWS_NOT_FINITE);
+        sprintf(place, "row %lu, column %lu is", (unsigned long)(bad[2 - n] / WIDTH),
+                (unsigned long)(bad[2 - n] % WIDTH));
+        CHECK(strstr(context.message, place) != NULL);
+    }
+}
+
 /* The closed form against leaving each sample out, n lambda kept. */
 static void test_leave_one_out(void) {
     enum { N = 50 };
@@ -325,6 +363,7 @@ int main(void) {
     test_known();
     test_operator();
     test_threads();
+    test_blocks();
     test_leave_one_out();
     test_refusals();
     test_memory();
