@@ -3532,13 +3532,17 @@ TWSI_LANE_FN void TWSI_LANE(gemm_pack)(int across, size_t width, size_t count, s
 
 /* ---- the tile ---- */
 
-/* Loops over registers must melt into straight code; -O2 of gcc does so on request only. */
+/* Loops over registers must melt into straight code; -O2 of gcc does so on request only. Several
+   STEPS over k at a time: what counts and points would take turns of the units that multiply. */
 #if defined(__clang__) && defined(__OPTIMIZE__)
 #define TWSI_GEMM_UNROLL _Pragma("clang loop unroll(full)")
+#define TWSI_GEMM_STEPS _Pragma("clang loop unroll_count(4)")
 #elif defined(__OPTIMIZE__)
 #define TWSI_GEMM_UNROLL _Pragma("GCC unroll 16")
+#define TWSI_GEMM_STEPS _Pragma("GCC unroll 4")
 #else
 #define TWSI_GEMM_UNROLL
+#define TWSI_GEMM_STEPS
 #endif
 
 /* Entries of the next panel of A that a tile fetches in each step over k. */
@@ -3580,6 +3584,7 @@ TWSI_GEMM_INLINE void TWSI_LANE(gemm_sums)(size_t height, size_t width, size_t r
     }
     for (i = 0; i < rows; i++)
         for (v = 0; v < columns; v += TWSI_GEMM_LINE) __builtin_prefetch(c + i * ldc + v, 1, 3);
+    TWSI_GEMM_STEPS
     for (p = 0; p < depth; p++) {
         TWSI_GEMM_UNROLL
         for (v = 0; v < width; v++) right[v] = twsi_load(b + v * TWSI_LANES);
@@ -4042,6 +4047,7 @@ enum {
 #undef TWSI_GEMM_VECTORS
 #undef TWSI_GEMM_SHARE
 #undef TWSI_GEMM_UNROLL
+#undef TWSI_GEMM_STEPS
 #undef TWSI_GEMM_LINE
 #undef TWSI_GEMM_AHEAD
 #undef TWSI_GEMM_QUAD
@@ -11521,7 +11527,7 @@ TWSI_FN tws_status twsi_predict(tws_context *context, const tws_theory_input *in
     twsi_theory *theory;
     twsi_spectrum *spectrum;
     twsi_atoms atoms;
-    tws_prediction *one, *two;
+    tws_prediction *one = NULL, *two = NULL;
     double *work, clip, reach;
     size_t n, basis, nodes;
     if (status != TWS_OK) return status;
