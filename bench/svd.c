@@ -88,7 +88,7 @@ int main(int argc, char **argv) {
     options.tolerance = argc > 4 ? atof(argv[4]) : 1e-5;
     make(w, u, v, n, 1.0);
     printf("n %lu, %s, %u threads\n", (unsigned long)n,
-           tws_kernel_name(twsi_fastest_kernel(TWSI_AUTO_LAST_STRICT)), tws_context_threads(&context));
+           tws_kernel_name(twsi_fastest_kernel(TWSI_AUTO_LAST_SMALL)), tws_context_threads(&context));
     for (part = 0; part < 2 && status == TWS_OK; part++) {
         double best = 1e30, pass = 1e30;
         options.stop_below = part == 0 ? 0.0 : argc > 5 ? atof(argv[5]) : 2.1;
