@@ -8778,24 +8778,30 @@ TWSI_FN tws_status twsi_fresh_weights(twsi_step *step, double eta, tws_real *fre
     return twsi_agree(step->team->context, status);
 }
 
-/* Only the outputs; loss or output may be NULL. */
+/* Only the outputs, with memory at hand; loss or output may be NULL. */
+TWSI_FN tws_status twsi_step_outputs(twsi_step *step, double *output, double *loss) {
+    const size_t samples = step->batch->samples;
+    double total = 0.0;
+    size_t start;
+    for (start = 0; start < samples; start += step->block) {
+        const tws_status status =
+            twsi_step_block(step, start, twsi_min(step->block, samples - start));
+        if (status != TWS_OK) return status;
+        if (output != NULL) memcpy(output + start, step->output, step->samples * sizeof(double));
+        if (loss != NULL) total += twsi_residuals(step);
+    }
+    return twsi_keep_loss(step->team->context, total, loss);
+}
+
 TWSI_FN tws_status twsi_outputs(twsi_team *team, const tws_network *network,
                                 const tws_batch *batch, double *output, double *loss) {
-    double total = 0.0;
     twsi_pool pool;
     twsi_step step;
     tws_status status;
-    size_t start;
     twsi_pool_open(&pool, team->context);
     status = twsi_agree(team->context,
                         twsi_step_prepare(&step, team, &pool, network, batch, 0));
-    for (start = 0; status == TWS_OK && start < batch->samples; start += step.block) {
-        status = twsi_step_block(&step, start, twsi_min(step.block, batch->samples - start));
-        if (status != TWS_OK) break;
-        if (output != NULL) memcpy(output + start, step.output, step.samples * sizeof(double));
-        if (loss != NULL) total += twsi_residuals(&step);
-    }
-    if (status == TWS_OK) status = twsi_keep_loss(team->context, total, loss);
+    if (status == TWS_OK) status = twsi_step_outputs(&step, output, loss);
     twsi_pool_close(&pool);
     return status;
 }
@@ -13919,13 +13925,26 @@ TWSI_FN tws_status twsi_run_step(twsi_run_state *run, int fresh, double eta, dou
     return status;
 }
 
+/* The loss of the present weights, in the memory of the steps where there are any. */
+TWSI_FN tws_status twsi_run_loss(twsi_run_state *run, double *loss) {
+    tws_batch batch = twsi_run_batch(run, 0);
+    tws_status status;
+    batch.samples = run->result->loss_samples;
+    if (run->step.team == NULL) return tws_loss(run->context, &run->network, &batch, loss);
+    run->step.batch = &batch;
+    run->step.with_slopes = 0;
+    status = twsi_agree(run->context, twsi_step_outputs(&run->step, NULL, loss));
+    run->step.batch = NULL;
+    run->step.with_slopes = 1;
+    return status;
+}
+
 /* Spectrum and loss of the present weights. A value that has not converged ends nothing: it is
    remembered in *worst. */
 TWSI_FN tws_status twsi_run_measure(twsi_run_state *run, tws_case which, tws_status *worst) {
     const tws_config *c = run->config;
     const double start = twsi_seconds();
     tws_result *result = run->result;
-    tws_batch batch = twsi_run_batch(run, 0);
     tws_status status = tws_measure(run->context, run->weights, c->neurons, c->inputs, run->readout,
                                     run->directions, c->target.directions, c->top, c->seed,
                                     &result->spectrum[which]);
@@ -13933,9 +13952,7 @@ TWSI_FN tws_status twsi_run_measure(twsi_run_state *run, tws_case which, tws_sta
         *worst = status;
         status = TWS_OK;
     }
-    batch.samples = result->loss_samples;
-    if (status == TWS_OK)
-        status = tws_loss(run->context, &run->network, &batch, &result->loss[which]);
+    if (status == TWS_OK) status = twsi_run_loss(run, &result->loss[which]);
     result->measured[which] = status == TWS_OK;
     result->seconds_spectrum += twsi_seconds() - start;
     if (status == TWS_OK && run->visit != NULL &&
