@@ -8482,7 +8482,7 @@ typedef struct twsi_step {
     tws_real *scaled; /* block x inputs */
     double *output;  /* block */
     twsi_gemm_buffers buffers;
-    int with_slopes;
+    int with_slopes; /* wanted by the pass in work */
     /* the block in work */
     size_t start, samples;
 } twsi_step;
@@ -8601,20 +8601,19 @@ TWSI_FN size_t twsi_block_samples(const tws_context *context, size_t count, size
 
 TWSI_FN tws_status twsi_step_prepare(twsi_step *step, twsi_team *team, twsi_pool *pool,
                                      const tws_network *network, const tws_batch *batch,
-                                     int with_slopes) {
+                                     int with_gradient) {
     step->team = team;
     step->network = network;
     step->batch = batch;
-    step->with_slopes = with_slopes;
     step->block =
         twsi_block_samples(team->context, network->count, network->inputs, batch->samples);
     step->h = (tws_real *)twsi_take(pool, network->count, step->block * sizeof(tws_real));
     step->output = (double *)twsi_take(pool, step->block, sizeof(double));
-    step->scaled = with_slopes ? (tws_real *)twsi_take(pool, step->block,
-                                                       network->inputs * sizeof(tws_real))
-                               : NULL;
+    step->scaled = with_gradient ? (tws_real *)twsi_take(pool, step->block,
+                                                         network->inputs * sizeof(tws_real))
+                                 : NULL;
     step->buffers = twsi_gemm_prepare(team, pool, network->count,
-                                      twsi_max(step->block, with_slopes ? network->inputs : 1),
+                                      twsi_max(step->block, with_gradient ? network->inputs : 1),
                                       twsi_max(step->block, network->inputs));
     if (pool->status != TWS_OK)
         return twsi_fail(team->context, pool->status,
@@ -8752,16 +8751,22 @@ TWSI_FN tws_status twsi_keep_loss(tws_context *context, double total, double *lo
     return TWS_OK;
 }
 
-/* G without the factors a_i of its rows, and the loss, with memory at hand. */
-TWSI_FN tws_status twsi_bare_gradient(twsi_step *step, tws_real *gradient, double *loss) {
+/* All samples, with memory at hand: G without the factors a_i of its rows, the outputs, the loss;
+   each unless NULL. */
+TWSI_FN tws_status twsi_step_pass(twsi_step *step, tws_real *gradient, double *output,
+                                  double *loss) {
     const size_t inputs = step->network->inputs, samples = step->batch->samples;
     double total = 0.0;
     size_t start;
+    step->with_slopes = gradient != NULL;
     for (start = 0; start < samples; start += step->block) {
         const tws_status status =
             twsi_step_block(step, start, twsi_min(step->block, samples - start));
         if (status != TWS_OK) return status;
+        if (output != NULL) memcpy(output + start, step->output, step->samples * sizeof(double));
+        if (gradient == NULL && loss == NULL) continue;
         total += twsi_residuals(step);
+        if (gradient == NULL) continue;
         twsi_run(step->team, twsi_ceil_div(step->samples, TWSI_ROW_GROUP), twsi_scaled_task, step);
         twsi_gemm_with(step->team, &step->buffers, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE,
                        step->network->count, inputs, step->samples, 1, step->h, step->samples,
@@ -8772,27 +8777,13 @@ TWSI_FN tws_status twsi_bare_gradient(twsi_step *step, tws_real *gradient, doubl
 
 /* What the weights are after the step, in fresh; the weights themselves stay. */
 TWSI_FN tws_status twsi_fresh_weights(twsi_step *step, double eta, tws_real *fresh, double *loss) {
-    tws_status status = twsi_bare_gradient(step, fresh, loss);
+    tws_status status = twsi_step_pass(step, fresh, NULL, loss);
     if (status == TWS_OK)
         status = twsi_readout_rows(step->team, step->network, step->network->weights, eta, fresh);
     return twsi_agree(step->team->context, status);
 }
 
-/* Only the outputs, with memory at hand; loss or output may be NULL. */
-TWSI_FN tws_status twsi_step_outputs(twsi_step *step, double *output, double *loss) {
-    const size_t samples = step->batch->samples;
-    double total = 0.0;
-    size_t start;
-    for (start = 0; start < samples; start += step->block) {
-        const tws_status status =
-            twsi_step_block(step, start, twsi_min(step->block, samples - start));
-        if (status != TWS_OK) return status;
-        if (output != NULL) memcpy(output + start, step->output, step->samples * sizeof(double));
-        if (loss != NULL) total += twsi_residuals(step);
-    }
-    return twsi_keep_loss(step->team->context, total, loss);
-}
-
+/* Only the outputs; loss or output may be NULL. */
 TWSI_FN tws_status twsi_outputs(twsi_team *team, const tws_network *network,
                                 const tws_batch *batch, double *output, double *loss) {
     twsi_pool pool;
@@ -8801,7 +8792,7 @@ TWSI_FN tws_status twsi_outputs(twsi_team *team, const tws_network *network,
     twsi_pool_open(&pool, team->context);
     status = twsi_agree(team->context,
                         twsi_step_prepare(&step, team, &pool, network, batch, 0));
-    if (status == TWS_OK) status = twsi_step_outputs(&step, output, loss);
+    if (status == TWS_OK) status = twsi_step_pass(&step, NULL, output, loss);
     twsi_pool_close(&pool);
     return status;
 }
@@ -8863,7 +8854,7 @@ TWS_API tws_status tws_gradient(tws_context *context, const tws_network *network
     twsi_pool_open(&pool, context);
     if (status == TWS_OK)
         status = twsi_agree(context, twsi_step_prepare(&step, &team, &pool, network, batch, 1));
-    if (status == TWS_OK) status = twsi_bare_gradient(&step, gradient, loss);
+    if (status == TWS_OK) status = twsi_step_pass(&step, gradient, NULL, loss);
     if (status == TWS_OK)
         status = twsi_agree(context, twsi_readout_rows(&team, network, NULL, 1.0, gradient));
     twsi_pool_close(&pool);
@@ -12822,7 +12813,7 @@ TWSI_FN tws_status twsi_conjugate(twsi_gradients *g, const double *b, double *x)
 
 /* ---- blocked Cholesky in tws_real ---- */
 
-#define TWSI_CHOLESKY_BLOCK 128 /* columns factored in double, on one thread */
+#define TWSI_CHOLESKY_BLOCK 128 /* columns factored in double, on one thread: see twsi_gemm_part */
 #define TWSI_CHOLESKY_PANEL (2048 / sizeof(tws_real)) /* ... and subtracted together */
 
 typedef struct twsi_factor {
@@ -12833,8 +12824,8 @@ typedef struct twsi_factor {
     double *block, *inverse; /* of the diagonal block */
     tws_real *small;         /* the inverse again */
     double least;            /* pivot so far */
-    double *x, *part;        /* of the solution in work: all of it; what comes off a band of it */
-    size_t band, height;     /* ... whose rows these are */
+    double *x;               /* the solution in work */
+    size_t band, height;     /* ... and the rows of it that are next */
 } twsi_factor;
 
 /* The lower triangle, and a little above it, of F'F (across 0) or F F' (across 1). */
@@ -12937,75 +12928,82 @@ TWSI_FN int twsi_cholesky(twsi_factor *f) {
     return 1;
 }
 
-#define TWSI_SOLVE_BLOCK 64   /* rows of L whose triangle is solved entry by entry */
-#define TWSI_SOLVE_BAND 512   /* ... and by one thread */
+#define TWSI_SOLVE_BLOCK 64    /* rows of L whose triangle is solved entry by entry */
+#define TWSI_SOLVE_BAND 512    /* ... and by one thread */
 #define TWSI_SOLVE_COLUMNS 256 /* of one task, so that x stays in the first cache */
 
-/* part = L x for some rows of the band and all columns before it. */
+/* x[row, row + rows) -= B x[column, column + columns), B these entries of L, up to BLOCK rows. */
+TWSI_FN void twsi_solve_forth(const twsi_factor *f, size_t row, size_t rows, size_t column,
+                              size_t columns) {
+    double part[TWSI_SOLVE_BLOCK];
+    size_t i;
+    f->team->kernels->svd_real(f->a + row * f->size + column, f->size, rows, columns,
+                               f->x + column, columns, 1, 1.0, part, rows, NULL, 0);
+    for (i = 0; i < rows; i++) f->x[row + i] -= part[i];
+}
+
+/* x[column, column + columns) -= B' x[row, row + rows). */
+TWSI_FN void twsi_solve_back(const twsi_factor *f, size_t row, size_t rows, size_t column,
+                             size_t columns) {
+    f->team->kernels->svd_real(f->a + row * f->size + column, f->size, rows, columns, NULL, 0, 1,
+                               -1.0, f->x + row, rows, f->x + column, columns);
+}
+
+/* Takes all columns before the band off some of its rows. */
 TWSI_FN void twsi_solve_rows_task(void *data, size_t index, size_t worker) {
     const twsi_factor *f = (const twsi_factor *)data;
     const size_t first = index * TWSI_SOLVE_BLOCK;
-    const size_t rows = twsi_min(TWSI_SOLVE_BLOCK, f->height - first);
     (void)worker;
-    f->team->kernels->svd_real(f->a + (f->band + first) * f->size, f->size, rows, f->band, f->x,
-                               f->size, 1, 1.0, f->part + first, rows, NULL, 0);
+    twsi_solve_forth(f, f->band + first, twsi_min(TWSI_SOLVE_BLOCK, f->height - first), 0,
+                     f->band);
 }
 
-/* x -= L' x_band for some columns before the band. */
+/* Takes the band off some of the columns before it. */
 TWSI_FN void twsi_solve_columns_task(void *data, size_t index, size_t worker) {
     const twsi_factor *f = (const twsi_factor *)data;
     const size_t first = index * TWSI_SOLVE_COLUMNS;
-    const size_t columns = twsi_min(TWSI_SOLVE_COLUMNS, f->band - first);
     (void)worker;
-    f->team->kernels->svd_real(f->a + f->band * f->size + first, f->size, f->height, columns, NULL,
-                               0, 1, -1.0, f->x + f->band, f->height, f->x + first, f->size);
+    twsi_solve_back(f, f->band, f->height, first, twsi_min(TWSI_SOLVE_COLUMNS, f->band - first));
 }
 
 /* x_band = L_band^-1 x_band, the triangle of the band alone. */
 TWSI_FN void twsi_solve_down(const twsi_factor *f) {
-    const size_t m = f->size, end = f->band + f->height;
-    double part[TWSI_SOLVE_BLOCK];
+    const size_t end = f->band + f->height;
     size_t k, i, j, width;
     for (k = f->band; k < end; k += width) {
-        const tws_real *rows = f->a + k * m;
         width = twsi_min(TWSI_SOLVE_BLOCK, end - k);
-        f->team->kernels->svd_real(rows + f->band, m, width, k - f->band, f->x + f->band, m, 1,
-                                   1.0, part, width, NULL, 0);
-        for (i = 0; i < width; i++) {
-            double sum = f->x[k + i] - part[i];
-            for (j = 0; j < i; j++) sum -= (double)rows[i * m + k + j] * f->x[k + j];
-            f->x[k + i] = sum / (double)rows[i * m + k + i];
+        twsi_solve_forth(f, k, width, f->band, k - f->band);
+        for (i = k; i < k + width; i++) {
+            const tws_real *row = f->a + i * f->size;
+            for (j = k; j < i; j++) f->x[i] -= (double)row[j] * f->x[j];
+            f->x[i] /= (double)row[i];
         }
     }
 }
 
 /* x_band = L_band'^-1 x_band. */
 TWSI_FN void twsi_solve_up(const twsi_factor *f) {
-    const size_t m = f->size;
     size_t b, i, j;
     for (b = twsi_ceil_div(f->height, TWSI_SOLVE_BLOCK); b-- > 0;) {
         const size_t k = f->band + b * TWSI_SOLVE_BLOCK;
         const size_t width = twsi_min(TWSI_SOLVE_BLOCK, f->band + f->height - k);
-        const tws_real *rows = f->a + k * m;
-        for (i = width; i-- > 0;) {
-            f->x[k + i] /= (double)rows[i * m + k + i];
-            for (j = 0; j < i; j++) f->x[k + j] -= (double)rows[i * m + k + j] * f->x[k + i];
+        for (i = k + width; i-- > k;) {
+            const tws_real *row = f->a + i * f->size;
+            f->x[i] /= (double)row[i];
+            for (j = k; j < i; j++) f->x[j] -= (double)row[j] * f->x[i];
         }
-        f->team->kernels->svd_real(rows + f->band, m, width, k - f->band, NULL, 0, 1, -1.0,
-                                   f->x + k, width, f->x + f->band, m);
+        twsi_solve_back(f, k, width, f->band, k - f->band);
     }
 }
 
 /* x = (L L')^-1 x in double with the rounded factor. */
 TWSI_FN void twsi_factor_solve(twsi_factor *f, double *x) {
     const size_t m = f->size;
-    size_t b, i;
+    size_t b;
     f->x = x;
     for (f->band = 0; f->band < m; f->band += TWSI_SOLVE_BAND) {
         f->height = twsi_min(TWSI_SOLVE_BAND, m - f->band);
-        if (f->band > 0)
-            twsi_run(f->team, twsi_ceil_div(f->height, TWSI_SOLVE_BLOCK), twsi_solve_rows_task, f);
-        for (i = 0; f->band > 0 && i < f->height; i++) x[f->band + i] -= f->part[i];
+        twsi_run(f->team, twsi_ceil_div(f->height, TWSI_SOLVE_BLOCK), twsi_solve_rows_task, f);
         twsi_solve_down(f);
     }
     for (b = twsi_ceil_div(m, TWSI_SOLVE_BAND); b-- > 0;) {
@@ -13105,7 +13103,6 @@ TWSI_FN tws_status twsi_ridge_memory(twsi_ridge *ridge, twsi_gradients *g, twsi_
     f->block = (double *)twsi_take(pool, block, block * sizeof(double));
     f->inverse = (double *)twsi_take(pool, block, block * sizeof(double));
     f->small = (tws_real *)twsi_take(pool, block, block * sizeof(tws_real));
-    f->part = (double *)twsi_take(pool, twsi_min(m, TWSI_SOLVE_BAND), sizeof(double));
     f->buffers = twsi_gemm_prepare(f->team, pool, m, m, most);
     ridge->other = (double *)twsi_take(pool, most, sizeof(double));
     ridge->job.partial = (double *)twsi_take(pool, width, ridge->job.chunks * sizeof(double));
@@ -13173,12 +13170,12 @@ TWSI_FN size_t twsi_ridge_workers(size_t samples, size_t width) {
     return least * (double)samples * (double)width < 1e6 ? 1 : TWSI_MAX_THREADS;
 }
 
-/* Notes the first row, if any, of its part of F that has a number that is not finite. */
 typedef struct twsi_rows_job {
     const twsi_ridge_job *ridge;
-    size_t bad[TWSI_RIDGE_CHUNKS];
+    size_t bad[TWSI_RIDGE_CHUNKS]; /* the first such row of each part of F, or all rows: none */
 } twsi_rows_job;
 
+/* Looks for a row with a number that is not finite. */
 TWSI_FN void twsi_rows_task(void *data, size_t index, size_t worker) {
     twsi_rows_job *job = (twsi_rows_job *)data;
     const twsi_ridge_job *f = job->ridge;
@@ -13932,10 +13929,8 @@ TWSI_FN tws_status twsi_run_loss(twsi_run_state *run, double *loss) {
     batch.samples = run->result->loss_samples;
     if (run->step.team == NULL) return tws_loss(run->context, &run->network, &batch, loss);
     run->step.batch = &batch;
-    run->step.with_slopes = 0;
-    status = twsi_agree(run->context, twsi_step_outputs(&run->step, NULL, loss));
+    status = twsi_step_pass(&run->step, NULL, NULL, loss);
     run->step.batch = NULL;
-    run->step.with_slopes = 1;
     return status;
 }
 

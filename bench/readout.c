@@ -16,16 +16,6 @@
 
 #define RUNS 5
 
-static int ascending(const void *a, const void *b) {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double middle(double *x) {
-    qsort(x, RUNS, sizeof *x, ascending);
-    return x[RUNS / 2];
-}
-
 static void must(tws_status status, const tws_context *context) {
     if (status == TWS_OK) return;
     fprintf(stderr, "readout: %s\n", context->message);
@@ -41,6 +31,7 @@ static void line(tws_context *context, size_t N, size_t n) {
     const double peak = measure_peak(context, tws_context_threads(context), 9);
     const double floor = (m * (double)N * (double)n + m * m * m / 3) / peak * 1e-9;
     size_t iterations = 0, i;
+    double one, all;
     int run;
     if (features == NULL || labels == NULL || coefficients == NULL) exit(1);
     must(tws_random_matrix(context, 1, TWS_FOR_USER, 0, n, N, features, N), context);
@@ -58,10 +49,12 @@ static void line(tws_context *context, size_t N, size_t n) {
         must(tws_ridge_path(context, features, n, N, N, labels, lambdas, GRID, coefficients, train, loo), context);
         grid[run] = twsi_seconds() - start;
     }
+    one = median(single, RUNS);
+    all = median(grid, RUNS);
     printf("%s, %u threads, peak %6.1f GFLOP/s, N = %5lu, n = %5lu   one lambda %6.3f s, %lu iterations, floor %6.3f s, ratio %5.2f   grid of %d %6.3f s, "
            "%4.1f x one lambda\n",
-           tws_kernel_name(tws_context_kernel(context)), tws_context_threads(context), peak, (unsigned long)N, (unsigned long)n, middle(single), (unsigned long)iterations, floor, middle(single) / floor,
-           GRID, middle(grid), middle(grid) / middle(single));
+           tws_kernel_name(tws_context_kernel(context)), tws_context_threads(context), peak, (unsigned long)N, (unsigned long)n, one, (unsigned long)iterations, floor, one / floor,
+           GRID, all, all / one);
     fflush(stdout);
     free(coefficients);
     free(labels);
