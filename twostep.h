@@ -13702,7 +13702,8 @@ TWSI_FN void twsi_kernel_task(void *data, size_t index, size_t worker) {
         row[j] = sum;
         if (job->same) job->kernel[j * job->count2 + i] = sum;
     }
-    if (job->same) row[i] = a[TWSI_KERNEL_TERMS];
+    if (job->same) /* interpolation may end below zero; NaN passes */
+        row[i] = a[TWSI_KERNEL_TERMS] < 0.0 ? 0.0 : a[TWSI_KERNEL_TERMS];
 }
 
 /* Lengths of the samples and, by interpolation in the length, their terms. */

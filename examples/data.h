@@ -126,6 +126,7 @@ static int own_sizes(settings *s, const npy_array *x, const npy_array *y) {
     s->config.samples = batch;
     s->inputs = (double)s->config.inputs;
     s->samples = (double)s->config.samples;
+    settle_top(s);
     if (tws_check(&s->config, message, sizeof message) == TWS_OK) return 0;
     fprintf(stderr, "twostep: with these files %s\n", message);
     return EXIT_MISUSE;

@@ -175,7 +175,7 @@ static const option options[] = {
     {"--seeds", OPTION_COUNT, FIELD(seeds), 1, 1e6, SWEEP | RISK | SCALE, "COUNT",
      "a whole number from 1 to 1000000", "how many seeds, from --seed on (1; scale: 4)"},
     {"--top", OPTION_COUNT, FIELD(top), 1, TWS_MAX_TOP, DATA_COMMANDS & ~(RISK | SCALE), "K",
-     "a whole number from 1 to 64", "singular values to measure (10)"},
+     "a whole number from 1 to 64", "singular values to measure (10, or all)"},
     {"--threads", OPTION_COUNT, FIELD(threads), 0, 64, MODEL_COMMANDS, "T",
      "a whole number from 0 to 64", "workers; 0: all cores (0)"},
     {"--memory-budget", OPTION_BYTES, FIELD(memory_budget), 1, 1e18, BIT(COMMAND_RUN) | BIT(COMMAND_COMPARE),
@@ -493,6 +493,15 @@ static int share_budget(settings *s) {
     return split_budget(s, s->inputs * (s->neurons * (both ? 3.0 : 2.0) + s->samples * (fresh ? 2.0 : 1.0)), s->neurons);
 }
 
+/* Unless asked for, no more singular values than there are. */
+static void settle_top(settings *s) {
+    int asked = 0;
+    size_t i;
+    for (i = 0; i < OPTION_TOTAL; i++) asked |= s->given[i] && options[i].offset == FIELD(top);
+    if (!asked) s->top = fmin(10.0, fmin(s->neurons, s->inputs));
+    s->config.top = (size_t)s->top;
+}
+
 /* The settings as a configuration of the library; its own sentence where they do not fit together. */
 static int finish_settings(settings *s) {
     char message[240], *c;
@@ -504,7 +513,7 @@ static int finish_settings(settings *s) {
         if (s->samples < 2.0) s->samples = 2.0 * s->neurons;
     }
     s->context.threads = (unsigned)s->threads;
-    s->config.top = (size_t)s->top;
+    settle_top(s);
     if (!tws_kernel_available(s->context.kernel))
         return misuse("--kernel is '%s', this machine or build does not have it%s%s",
                       tws_kernel_name(s->context.kernel), "", "");
@@ -535,7 +544,6 @@ static void default_settings(settings *s, command_id id) {
     s->context = tws_default_context();
     s->neurons = s->inputs = 1024;
     s->samples = 2048;
-    s->top = 10;
     s->seeds = s->shard = s->shards = 1;
     s->lambda = "1e-6:1:13";
     s->test_samples = 2000;

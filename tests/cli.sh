@@ -83,7 +83,7 @@ refuse 2 "seed is '1.5'" run --seed 1.5
 refuse 2 "seed is ''" run --seed=
 refuse 2 "top is '0'" run --top 0
 refuse 2 "top is '65'" run --top 65
-refuse 2 "top is 10, it must be from 1 to min(64, neurons, inputs) = 8" run --neurons 8
+refuse 2 "top is 10, it must be from 1 to min(64, neurons, inputs) = 8" run --neurons 8 --top 10
 refuse 2 "^twostep: --target directions is 3, it must be from 1 to inputs" run --target product3 --inputs 2 --neurons 2 --samples 5 --top 1
 refuse 2 "threads is '-1'" run --threads -1
 refuse 2 "threads is '65'" run --threads 65
@@ -223,6 +223,11 @@ grep -c '"threads": 7' t.json >/dev/null; check $? "threads in JSON"
 [ $got -eq 0 ] && grep -q 'note: no prediction' out && grep -q '"predicted": \[ \]' n.json; check $? "run where the theory refuses: $got $(cat err)"
 ./twostep run $small --seed 1 --quiet --json a.json; ./twostep run $small --seed 2 --quiet --json b.json
 timeless a.json >a; timeless b.json >b; cmp -s a b; [ $? -eq 1 ]; check $? "two seeds give the same numbers"
+# without --top as many values as there are, at most ten
+./twostep run --neurons 3 --inputs 40 --samples 60 --json - --quiet >out 2>err; check $? "run of three neurons: $(cat err)"
+grep -q '"top": 3' out; check $? "three neurons have three singular values"
+./twostep run --neurons 40 --inputs 60 --samples 60 --json - --quiet | grep -q '"top": 10'; check $? "ten of forty singular values"
+./twostep sweep --neurons 2 --inputs 40 --samples 60 --alpha1 0:0.4:2 --alpha2 0:0.4:2 --seeds 1 >out 2>err && grep -q 's2,align1' out && ! grep -q s3 out; check $? "sweep of two neurons: $(cat err)"
 ./twostep theory --neurons 1e12 --inputs 1e12 --samples 2e12 --json - >out 2>err; check $? "theory at 1e12: $(cat err)"
 grep -q '"neurons": 1000000000000,' out && ! grep -qi -e nan -e inf[^o] out; check $? "theory JSON"
 

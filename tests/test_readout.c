@@ -299,6 +299,14 @@ static void test_kernel(void) {
     CHECK(tws_limit_kernel(NULL, &activation, INPUTS, x, 2, NULL, 0, kernel) == TWS_OK);
     CHECK_NEAR(kernel[0] / 1e30, 0.5 / INPUTS, 1e-6 / INPUTS);
     CHECK_NEAR(kernel[1] / 1e30, 0.5 / TWSI_PI / INPUTS, 1e-5 / INPUTS);
+    /* tiny inputs: the mean of a square is not negative */
+    for (i = 0; i < 2; i++)
+        for (j = 0; j < 2; j++) x[i * INPUTS + j] = (tws_real)(i == j ? 1e-19 : 0.0);
+    for (k = 0; k < 2; k++) {
+        if (k == 1) CHECK(tws_activation_named("shifted-tanh", &activation) == TWS_OK);
+        CHECK(tws_limit_kernel(NULL, &activation, INPUTS, x, 2, NULL, 0, kernel) == TWS_OK);
+        CHECK(kernel[0] >= 0.0 && kernel[3] >= 0.0);
+    }
 }
 
 /* A kernel beyond the largest double. */
