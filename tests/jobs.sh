@@ -31,12 +31,12 @@ two_at_a_time() {
 }
 
 # told OUTPUT WORD SECONDS-SINCE-EPOCH LABEL: one line about a job that has ended with the WORD passed or
-# failed, its output too if it failed, in one piece; and the word to $tmp/results.
+# failed, its output too if it failed, in one piece, or what it skipped; and the word to $tmp/results.
 told() {
     echo "$2" >>"$tmp/results"
     {
         printf '%s %s  %d s\n' "$4" "$2" $(($(date +%s) - $3))
-        [ "$2" = passed ] || head -n 60 "$1" | sed 's/^/    /'
+        if [ "$2" = passed ]; then grep '^skip: ' "$1"; else head -n 60 "$1" | sed 's/^/    /'; fi
     } >"$1.told"
     cat "$1.told"
 }

@@ -6,7 +6,7 @@
 #   sh tests/sanitize.sh -s             the tour under each tool, kernels under one (two minutes)
 #   sh tests/sanitize.sh -k PATTERN     only TOOL/TEST whose name matches
 #
-# Tools: gcc-address and clang-address (AddressSanitizer, LeakSanitizer, UndefinedBehaviorSanitizer:
+# Tools: gcc-address, clang-address and double-address, the tests in double (AddressSanitizer, LeakSanitizer, UndefinedBehaviorSanitizer:
 # signed overflow, division by zero, alignment, bounds, shifts, null), clang-memory (MemorySanitizer),
 # gcc-thread and clang-thread (ThreadSanitizer), valgrind (memcheck; it knows no AVX-512, so plain).
 # No suppression anywhere. Any report ends the program with an error. Each tool must first find a bug
@@ -48,6 +48,9 @@ tool() {
     fi
     [ "$list" = short ] || tool_short=$all
     for tool_test in planted $tool_short; do
+        case $tool_name/$tool_test in
+        double-address/test_*) ! head -n 3 "$tests/$tool_test.c" | grep -q 'float only' || continue ;;
+        esac
         printf '%s\n' "$tool_name/$tool_test" | grep -Eq -- "$pattern" || continue
         echo "$tool_name $tool_test $tool_by $*" >>"$tmp/jobs"
     done
@@ -59,6 +62,7 @@ tool gcc-thread test_tour - gcc -g $level -fsanitize=thread
 tool clang-memory test_tour - clang -g $level -fsanitize=memory -fsanitize-memory-track-origins \
     -fno-sanitize-recover=all
 tool clang-address test_tour - clang -g $level $memory -fsanitize=local-bounds
+tool double-address '' - gcc -g $level $memory -fsanitize=bounds-strict -DTWOSTEP_DOUBLE
 tool gcc-address 'test_tour test_gemm test_steps' - gcc -g $level $memory -fsanitize=bounds-strict
 
 cat >"$tmp/planted.c" <<'END2'
