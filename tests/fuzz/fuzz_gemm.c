@@ -28,6 +28,14 @@ static block make(input *in, size_t rows, size_t columns, unsigned kind) {
     return b;
 }
 
+/* Puts b into the memory of a, somewhere, where it fits; else leaves it as it is. */
+static int share(input *in, block *b, const block *a) {
+    if (b->size > a->size) return 0;
+    free(b->data);
+    b->data = a->data + take_byte(in) % (a->size - b->size + 1);
+    return 1;
+}
+
 static int is_unused(const block *b, size_t i) { return i / b->ld >= b->rows || i % b->ld >= b->columns; }
 
 static double entry(const block *b, tws_transpose t, size_t i, size_t j) {
@@ -48,11 +56,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     tws_real *old;
     tws_status status;
     size_t i, j, p;
+    int shared;
     context.kernel = (tws_kernel)(take_byte(&in) % 16);
     context.threads = take_byte(&in) % 70;
     a = ta ? make(&in, k, m, kinds & 4) : make(&in, m, k, kinds & 4);
     b = tb ? make(&in, n, k, kinds & 8) : make(&in, k, n, kinds & 8);
     c = make(&in, m, n, kinds & 16);
+    shared = kinds & 64 ? share(&in, &b, &a) : 0; /* A and B may overlap */
     old = (tws_real *)malloc((c.size + 1) * sizeof *old);
     if (c.size > 0) memcpy(old, c.data, c.size * sizeof *old);
     if (kinds & 32 && c.ld > 0) c.ld -= take_byte(&in) % 2; /* perhaps too short: refused */
@@ -85,7 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             }
     }
     free(a.data);
-    free(b.data);
+    if (!shared) free(b.data);
     free(c.data);
     free(old);
     return 0;
