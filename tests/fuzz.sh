@@ -3,8 +3,8 @@
 #
 #   sh tests/fuzz.sh [-t SECONDS] [-k TARGET] [-m FOLDER]
 #
-#   -t SECONDS   for each target, two targets at a time (60; the full run is 600); below 60, svd has
-#                the plain kernel only, as the compiler takes longer with all of them
+#   -t SECONDS   for each target, two targets at a time (60, as in run.sh; its full run is 600); below
+#                60, svd has the plain kernel only, as the compiler takes longer with all of them
 #   -k TARGET    only targets whose name matches the extended regular expression
 #   -m FOLDER    keep what was found: inputs that break a law, and the corpus grown in FOLDER/TARGET
 #
@@ -78,7 +78,7 @@ target() {
 for file in "$tests"/fuzz/fuzz_*.c; do
     name=$(basename "$file" .c)
     printf '%s\n' "${name#fuzz_}"
-done | grep -E -- "$pattern" >"$tmp/list"
+done | grep -E -- "$pattern" | sort -r >"$tmp/list" # svd takes longest to compile: first
 [ -s "$tmp/list" ] || { echo "fuzz: no target matches: $pattern" >&2; exit 2; }
 two_at_a_time "$tmp/list" target "$tmp"
 awk '{ passed += $1; failed += $2 } END { printf "%d passed, %d failed\n", passed, failed; exit failed > 0 }' "$tmp/sums"
