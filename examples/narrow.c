@@ -16,6 +16,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -479,9 +480,20 @@ static int work(const settings *s) {
     return result;
 }
 
+/* The status of a command that has ended with this one: what it printed must have arrived. */
+static int printed(int status) {
+    errno = 0;
+    if ((fflush(stdout) == 0 && !ferror(stdout)) || status != 0) return status;
+    fprintf(stderr, "narrow: cannot write 'standard output': %s\n", errno != 0 ? strerror(errno) : "unknown error");
+    return EXIT_FAILED;
+}
+
 int main(int count, char **arguments) {
     static settings s;
     int i, status;
+#ifdef SIGPIPE /* a reader that goes away is an error of writing, with its sentence, not the end */
+    signal(SIGPIPE, SIG_IGN);
+#endif
     s.width = 8;
     s.inputs = 256;
     s.samples = 2048;
@@ -500,7 +512,7 @@ int main(int count, char **arguments) {
     for (i = 1; i < count; i++)
         if (strcmp(arguments[i], "--help") == 0) {
             print_help();
-            return 0;
+            return printed(0);
         }
     if (count == 1) { /* the setting of the page: reuse sees what fresh batches do not */
         s.scale = TWS_CORRELATION;
@@ -510,6 +522,5 @@ int main(int count, char **arguments) {
     }
     status = parse(&s, count, arguments);
     if (status == 0) status = work(&s);
-    if (fflush(stdout) != 0 && status == 0) status = EXIT_FAILED;
-    return status;
+    return printed(status);
 }

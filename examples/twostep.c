@@ -24,6 +24,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #endif
+#if !defined(__wasi__) /* has no signals, and says so with an #error */
+#include <signal.h>
+#endif
 
 enum { EXIT_FAILED = 1, EXIT_MISUSE = 2 };
 
@@ -1230,7 +1233,11 @@ static int run_command(int count, char **arguments) {
 
 #ifndef TWOSTEP_NO_MAIN /* examples/mpi/sweep.c has a main of its own */
 int main(int count, char **arguments) {
-    const int status = run_command(count, arguments);
+    int status;
+#ifdef SIGPIPE /* a reader that goes away is an error of writing, with its sentence, not the end */
+    signal(SIGPIPE, SIG_IGN);
+#endif
+    status = run_command(count, arguments);
     errno = 0;
     if ((fflush(stdout) != 0 || ferror(stdout)) && status == 0) return file_failed("write", "standard output");
     return status;

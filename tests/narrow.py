@@ -164,6 +164,18 @@ def refusals():
     check(done.returncode == 1 and b'cannot write' in done.stderr, 'a folder that is not there')
     done = subprocess.run((NARROW, '--csv', 'x.csv'), stderr=subprocess.PIPE, cwd=folder.name)
     check(done.returncode == 2 and b'fresh or reuse' in done.stderr, 'CSV of both modes')
+    # A reader that has gone, with SIGPIPE as it is by default (Popen restores that), and a full device.
+    for words in (['--help'], ['--steps', '1', '--seeds', '1', '--samples', '64']):
+        reader, writer = os.pipe()
+        os.close(reader)
+        outputs = [('a closed pipe', os.fdopen(writer, 'w'))]
+        if os.path.exists('/dev/full'):
+            outputs.append(('a full device', open('/dev/full', 'w')))
+        for name, output in outputs:
+            done = subprocess.run([NARROW] + words, stdout=output, stderr=subprocess.PIPE, universal_newlines=True)
+            output.close()
+            check(done.returncode == 1 and done.stderr.startswith("narrow: cannot write 'standard output': ") and
+                  done.stderr.count('\n') == 1, '%s into %s: status %d, %r' % (words[0], name, done.returncode, done.stderr))
 
 
 build('narrow', os.path.join(EXAMPLES, 'narrow.c'))
