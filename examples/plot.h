@@ -1387,7 +1387,7 @@ PLOT_FN void plot_bin(const plot_broken *b, const plot_spectrum *p, double *bins
 /* Sets ranges and bins; places run over [from, to]. */
 PLOT_FN void plot_break_scale(plot_broken *b, const plot_spectrum *panels, size_t count,
                               double from, double to, double gap) {
-    const double end = plot_bulk_end(panels, count), far = plot_farthest(panels, count);
+    const double end = plot_bulk_end(panels, count), farthest = plot_farthest(panels, count);
     double bins[PLOT_MAX_BINS], most = 0.0;
     size_t values = 0, i, k;
     int n;
@@ -1396,14 +1396,14 @@ PLOT_FN void plot_break_scale(plot_broken *b, const plot_spectrum *panels, size_
     b->bulk.high = 1.25 * end;
     b->bulk.from = from;
     b->bulk.to = to;
-    if (far > b->bulk.high) {
-        if (far < 1.7 * end) {
-            b->bulk.high = 1.05 * far;
+    if (farthest > b->bulk.high) {
+        if (farthest < 1.7 * end) {
+            b->bulk.high = 1.05 * farthest;
         } else {
             b->bulk.to = from + 0.62 * (to - from);
             b->beyond.log = 1;
             b->beyond.low = b->bulk.high;
-            b->beyond.high = fmax(1.15 * far, 1.6 * b->bulk.high);
+            b->beyond.high = fmax(1.15 * farthest, 1.6 * b->bulk.high);
             b->beyond.from = b->bulk.to + gap;
             b->beyond.to = to;
         }

@@ -454,7 +454,9 @@ static int take_rows(sweep_table *t, const char *name, char *text, size_t length
 
 /* One process at a time may write the file. */
 static int lock_file(const sweep_file *file) {
-#if !defined(_WIN32)
+#if defined(_WIN32)
+    (void)file;
+#else
     struct flock lock;
     memset(&lock, 0, sizeof lock);
     lock.l_type = F_WRLCK;
@@ -481,6 +483,8 @@ static int cut_file(sweep_file *file, size_t length) {
     errno = 0;
 #if !defined(_WIN32)
     if (ftruncate(fileno(file->stream), (off_t)length) != 0) return file_failed("write", file->name);
+#else
+    if (_chsize_s(_fileno(file->stream), (long long)length) != 0) return file_failed("write", file->name);
 #endif
     if (fseek(file->stream, 0, SEEK_END) != 0) return file_failed("write", file->name);
     return 0;

@@ -23,6 +23,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#else
+#include <io.h>
 #endif
 #if !defined(__wasi__) /* has no signals, and says so with an #error */
 #include <signal.h>

@@ -156,6 +156,16 @@ for cc in gcc clang; do
         job "$cc $name.h alone" $cc -std=c99 $strict -fsyntax-only alone-$name.c
     done
 done
+# The examples on Windows: its headers take words like far, and it has no fcntl.
+windows=x86_64-w64-mingw32-gcc
+if has $windows; then
+    for name in twostep narrow hello lessons/01-bulk; do
+        job "$windows $name.c" $windows -std=c99 $strict -O0 -o windows-${name##*/}.exe \
+            "\"\$root\"/examples/$name.c" -lm
+    done
+else
+    echo "skip: $windows: not installed"
+fi
 # The benches see the inside of the header: a name that changes there must change here.
 for file in "$root"/bench/*.c "$root"/bench/peers/*.c; do
     [ -f "$file" ] && has gcc || continue
