@@ -1,4 +1,4 @@
-/* A tour of the whole interface that takes a second, or half a minute on an emulated machine: each
+/* A tour of the whole interface that takes some seconds, or half a minute on an emulated machine: each
    kernel against plain sums in double, the same bits for 1 to 16 threads, a call from a thread with
    a small stack; the random data against known hashes. It prints a hash of the random data and one
    of the results of each kernel, for a comparison of compilers; `test_tour rows` prints the lines of
@@ -8,25 +8,20 @@
 
 #include "check.h"
 #include "random_data.h"
+#include "small_stack.h"
+#include "spread.h"
 #include <stdlib.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-
-/* Products of M x M are large enough for several workers; the larger N x D too. */
+/* At these sizes run and sweep divide what they do with rows and samples among up to 16 workers, which is
+   checked, and their products among four or six. The product and the singular values are smaller than what
+   a second worker is started for; test_gemm.c and test_svd.c divide larger ones among 16. */
 #ifdef TEST_TINY
 enum { N = 96, D = 80, SAMPLES = 160, M = 200, TOP = 5, ROWS = 2, COLUMNS = 2, LAMBDAS = 3 };
-static const unsigned thread_count[] = {1, 3};
+enum { WORKERS = 10, SHARED_ROWS = 0 }; /* one for each 16 samples; a row of the sweep is too short */
 #else
 enum { N = 320, D = 280, SAMPLES = 480, M = 200, TOP = 5, ROWS = 2, COLUMNS = 2, LAMBDAS = 3 };
-static const unsigned thread_count[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
+enum { WORKERS = SPREAD_MOST, SHARED_ROWS = ROWS };
 #endif
-#define LENGTH(a) (sizeof(a) / sizeof(a)[0])
 
 /* All that one tour computes. Plain numbers without gaps: compared and hashed as they are. */
 typedef struct tour {
@@ -58,6 +53,16 @@ static int keep_row(void *user, size_t row, const tws_spectrum *cells) {
     for (column = 0; column < COLUMNS; column++)
         memcpy(t->swept[row * COLUMNS + column], cells[column].singular_values, sizeof t->swept[0]);
     return 0;
+}
+
+/* With the workers of spread.h: have so many jobs since the last question had a piece for each of them? */
+static int shared(const tws_context *context, size_t jobs) {
+    spread *s = (spread *)context->parallel_user;
+    size_t full;
+    if (context->parallel_for != spread_for) return 1;
+    full = s->full;
+    s->full = 0;
+    return full >= jobs;
 }
 
 static void take(tws_context *context, tour *t) {
@@ -99,7 +104,9 @@ static void take(tws_context *context, tour *t) {
                          t->coefficients, t->train, t->loo) == TWS_OK);
     CHECK(tws_ridge(context, t->features, SAMPLES, N, N, labels, lambda[1], t->refined,
                     &iterations) == TWS_OK);
+    CHECK(shared(context, 1));
     CHECK(tws_run(context, &config, TWS_ALL_CASES, &result) == TWS_OK);
+    CHECK(shared(context, 2 + 3)); /* batches, steps */
     for (i = 0; i < TWS_CASE_COUNT; i++) {
         memcpy(t->measured[i], result.spectrum[i].singular_values, sizeof t->measured[i]);
         memcpy(t->alignment[i], result.spectrum[i].alignments, sizeof t->alignment[i]);
@@ -112,6 +119,7 @@ static void take(tws_context *context, tour *t) {
     plan.report = keep_row;
     plan.user = t;
     CHECK(tws_sweep(context, &config, &plan) == TWS_OK);
+    CHECK(shared(context, 1 + 1 + SHARED_ROWS)); /* batch, first step, rows of the grid */
 }
 
 /* What the definition says, in double. */
@@ -259,6 +267,7 @@ static void every_kernel(void) {
         tws_context context = tws_default_context();
         tour *plain = &first_tour, *now = kernel == (int)TWS_KERNEL_PLAIN ? plain : &another_tour;
         static tour again;
+        spread workers;
         uint64_t hash;
         if (!tws_kernel_available((tws_kernel)kernel)) continue;
         context.kernel = (tws_kernel)kernel;
@@ -267,40 +276,28 @@ static void every_kernel(void) {
         by_definition(now);
         two_ways(now);
         kernels_agree(plain, now);
-        for (i = 1; i < LENGTH(thread_count); i++) {
-            context.threads = thread_count[i];
+        for (i = 1; i < SPREAD_COUNTS; i++) {
+            context.threads = spread_counts[i];
             take(&context, &again);
             CHECK(memcmp(now, &again, sizeof again) == 0);
         }
+        spread_over(&context, &workers, WORKERS);
+        take(&context, &again);
+        CHECK(memcmp(now, &again, sizeof again) == 0);
         hash = hash_tour(now);
         printf("results on %s: %08lx%08lx\n", tws_kernel_name(context.kernel),
                (unsigned long)(hash >> 32), (unsigned long)(hash & 0xffffffffu));
     }
 }
 
-#if defined(TWSI_PTHREADS) && !defined(SANITIZED)
-/* 64 KiB of stack are enough for every call, thread bookkeeping and this function included. */
-static void *small_stack(void *unused) {
+/* Thread bookkeeping and this function included; test_hostile.c calls everything from there. */
+static void from_a_small_stack(void) {
     tws_context context = tws_default_context();
     context.threads = 2;
     take(&context, &another_tour);
     theory();
     refusals();
-    return unused;
 }
-
-static void from_a_small_stack(void) {
-    pthread_attr_t attributes;
-    pthread_t thread;
-    CHECK(pthread_attr_init(&attributes) == 0);
-    if (pthread_attr_setstacksize(&attributes, 65536) != 0) {
-        printf("no stack is as small as 64 KiB here\n"); /* aarch64 */
-    } else if (CHECK(pthread_create(&thread, &attributes, small_stack, NULL) == 0)) {
-        CHECK(pthread_join(thread, NULL) == 0);
-    }
-    pthread_attr_destroy(&attributes);
-}
-#endif
 
 int main(int count, char **arguments) {
     if (count > 1 && strcmp(arguments[1], "rows") == 0) {
@@ -311,8 +308,6 @@ int main(int count, char **arguments) {
     every_kernel();
     theory();
     refusals();
-#if defined(TWSI_PTHREADS) && !defined(SANITIZED)
-    from_a_small_stack();
-#endif
+    small_stack(from_a_small_stack);
     return check_report();
 }
