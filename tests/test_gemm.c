@@ -7,6 +7,7 @@
 
 #include "check.h"
 #include "failing.h"
+#include "spread.h"
 
 #define GUARD ((tws_real)12345.25)
 
@@ -588,25 +589,30 @@ static void test_big(tws_context *context, size_t m, size_t n, size_t k) {
     free(br);
 }
 
-/* The same bits for 1, 2, 3 and 7 threads, and for a C that is computed in parts. */
+/* The same bits for 1 to 16 threads, and for a C that is computed in parts. C has 4 x 4 tasks, so that 16
+   workers have one each. */
 static void test_same_bits(tws_context *context, const twsi_kernels *kernels) {
-    static const unsigned threads[4] = {1, 2, 3, 7};
-    const size_t m = 2 * TWSI_GEMM_TASK_ROWS + 5, n = 2 * kernels->gemm_block_columns + 37;
+    const size_t m = 3 * TWSI_GEMM_TASK_ROWS + 5, n = 3 * kernels->gemm_block_columns + 37;
     const size_t k = kernels->gemm_depth + 9, cut_m = m / 2 + 1, cut_n = n / 3;
     tws_real *a = make(m * k), *b = make(k * n), *c = make(m * n), *start = make(m * n),
              *first = make(m * n);
+    tws_context other = *context;
+    spread workers;
     twsi_team team;
     twsi_pool pool;
     size_t i;
     for (i = 0; i < m * k; i++) a[i] = random_real();
     for (i = 0; i < k * n; i++) b[i] = random_real();
     for (i = 0; i < m * n; i++) start[i] = random_real();
-    for (i = 0; i < 4; i++) {
-        context->threads = threads[i];
+    for (i = 0; i < SPREAD_COUNTS; i++) {
+        context->threads = spread_counts[i];
         memcpy(c, start, m * n * sizeof *c);
         /* as tws_gemm, but never too small for so many threads */
-        CHECK(twsi_team_open(&team, context, threads[i]) == TWS_OK);
+        CHECK(twsi_team_open(&team, context, spread_counts[i]) == TWS_OK);
         CHECK(team.workers == tws_context_threads(context)); /* 1 where there are no threads */
+#ifdef TWSI_THREADS
+        CHECK(team.started + 1 == spread_counts[i]);
+#endif
         twsi_pool_open(&pool, context);
         CHECK(twsi_gemm(&team, &pool, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, m, n, k, (tws_real)0.7, a,
                         k, b, n, (tws_real)0.3, c, n) == TWS_OK);
@@ -614,6 +620,14 @@ static void test_same_bits(tws_context *context, const twsi_kernels *kernels) {
         twsi_team_close(&team);
         if (i == 0) memcpy(first, c, m * n * sizeof *c);
         CHECK(memcmp(first, c, m * n * sizeof *c) == 0);
+        if (i == 0) continue;
+        /* and with workers that are sure to have some of it each */
+        spread_over(&other, &workers, spread_counts[i]);
+        memcpy(c, start, m * n * sizeof *c);
+        CHECK(tws_gemm(&other, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, m, n, k, (tws_real)0.7, a, k, b,
+                       n, (tws_real)0.3, c, n) == TWS_OK);
+        CHECK(memcmp(first, c, m * n * sizeof *c) == 0);
+        CHECK(workers.busy == spread_counts[i] && workers.full >= twsi_ceil_div(k, kernels->gemm_depth));
     }
     memcpy(c, start, m * n * sizeof *c);
     for (i = 0; i < 4; i++) {
