@@ -3,6 +3,7 @@
 #define TWOSTEP_IMPLEMENTATION
 #include "twostep.h"
 #include "check.h"
+#include "spread.h"
 #include <stdlib.h>
 
 static uint64_t test_state = 1;
@@ -435,6 +436,68 @@ static void test_kernels_and_threads(void) {
     free(v1);
     free(all);
     free(all1);
+}
+
+/* Two matrices with 17 parts, so that 16 workers have one each, and a smaller one for all values. */
+enum { TALL = 2050, NARROW = 131, DENSE = 800, SIDE = 164 };
+
+typedef struct solved {
+    double values[3], left[3 * TALL], right[3 * NARROW], all[SIDE];
+    double pencil[2 * 3], pencil_left[2 * 3 * TALL], pencil_right[2 * 3 * NARROW];
+} solved;
+
+/* Where the workers are those of spread.h, each of them has a piece of each pass. */
+static void solve_all(tws_context *context, spread *s, const tws_real *a, const tws_real *b, solved *out) {
+    const double factors[2] = {0.25, 1};
+    const size_t passes = 5, parts = sizeof(tws_real) == sizeof(float) ? SPREAD_MOST : SIDE / 20;
+    tws_svd_options options = tws_default_svd_options(3);
+    tws_svd_result result[2];
+    memset(out, 0, sizeof *out);
+    CHECK(tws_svd(context, &options, a, TALL, NARROW, NARROW, out->values, out->left, out->right, NULL, result) == TWS_OK);
+    CHECK(result->passes >= passes);
+    if (s != NULL) {
+        CHECK(s->full >= passes);
+        s->full = 0;
+    }
+    CHECK(tws_svd_pencil(context, &options, a, NARROW, b, NARROW, TALL, NARROW, factors, 2, NULL, out->pencil,
+                         out->pencil_left, out->pencil_right, NULL, result) == TWS_OK);
+    CHECK(result[0].passes >= passes && result[1].passes >= passes);
+    if (s != NULL) {
+        CHECK(s->full >= passes);
+        s->busy = 0;
+    }
+    CHECK(tws_singular_values(context, a, DENSE, SIDE, SIDE, out->all) == TWS_OK);
+    if (s != NULL) CHECK(s->busy == twsi_min(s->threads, parts));
+}
+
+/* The same bits for 1 to 16 threads on each kernel. */
+static void test_threads(void) {
+    static solved first, now;
+    tws_real *a = (tws_real *)malloc(TALL * NARROW * sizeof *a), *b = (tws_real *)malloc(TALL * NARROW * sizeof *b);
+    size_t i;
+    int kernel;
+    if (a == NULL || b == NULL) exit(2);
+    for (i = 0; i < TALL * NARROW; i++) {
+        a[i] = (tws_real)(test_uniform() * (i % NARROW < 4 ? 12.0 - (double)(i % NARROW) : 1.0));
+        b[i] = (tws_real)test_uniform();
+    }
+    for (kernel = 1; kernel < (int)TWS_KERNEL_COUNT; kernel++) {
+        if (!tws_kernel_available((tws_kernel)kernel)) continue;
+        for (i = 0; i < SPREAD_COUNTS; i++) {
+            tws_context context = tws_default_context();
+            spread workers;
+            context.kernel = (tws_kernel)kernel;
+            context.threads = spread_counts[i];
+            solve_all(&context, NULL, a, b, i == 0 ? &first : &now);
+            CHECK(i == 0 || memcmp(&first, &now, sizeof now) == 0);
+            if (i == 0) continue;
+            spread_over(&context, &workers, spread_counts[i]);
+            solve_all(&context, &workers, a, b, &now);
+            CHECK(memcmp(&first, &now, sizeof now) == 0);
+        }
+    }
+    free(a);
+    free(b);
 }
 
 static void test_operator(void) {
@@ -1147,6 +1210,7 @@ int main(void) {
     test_diagonal(&context);
     test_spiked(&context);
     test_kernels_and_threads();
+    test_threads();
     test_operator();
     test_not_finite();
     test_extreme_scale();
