@@ -5,11 +5,13 @@
      that names the array, and finite outputs wherever the status is TWS_OK;
    - sizes whose products pass SIZE_MAX: refused, nothing touched;
    and those that take only numbers, names or plain structures: every combination of wild ones gives
-   what the header says, and no crash. structure.py holds that no public function is left out. */
+   what the header says, and no crash; and all of that once more in a thread with a small stack.
+   structure.py holds that no public function is left out. */
 #define TWOSTEP_IMPLEMENTATION
 #include "twostep.h"
 #include "check.h"
 #include "failing.h"
+#include "small_stack.h"
 
 enum { N = 12, D = 10, S = 14, P = 1, TOP = 3, LAMBDAS = 2 };
 
@@ -983,6 +985,94 @@ static void kept_workers(void) {
     }
 }
 
+/* All but what goes through the table of calls. */
+static void all_others(void) {
+    overflows();
+    sizes();
+    bad_contexts();
+    arguments_one_by_one();
+    functions();
+    names();
+    custom();
+    configurations();
+    formulas();
+    contexts();
+    kept_workers();
+}
+
+/* ---- a small stack ---- */
+
+/* Products in panels, of Strassen's form, a matrix in parts, ridge regression both ways, a sweep that solves
+   pencils: what the small world does not reach. */
+static void larger_calls(void) {
+    enum { SIDE = 512, ROWS = 150, WIDTH = 130, BOTH = ROWS * WIDTH };
+    static tws_real a[SIDE * SIDE], b[SIDE * SIDE], c[SIDE * SIDE];
+    static double x[SIDE * SIDE], y[2 * SIDE], left[2 * SIDE * TOP], right[2 * SIDE * TOP];
+    const tws_svd_options options = tws_default_svd_options(TOP);
+    const tws_config before = config;
+    CHECK(tws_random_matrix(&context, 1, TWS_FOR_USER, 0, SIDE, SIDE, a, SIDE) == TWS_OK);
+    CHECK(tws_random_matrix(&context, 2, TWS_FOR_USER, 0, SIDE, SIDE, b, SIDE) == TWS_OK);
+    CHECK(tws_gemm(&context, TWS_TRANSPOSE, TWS_TRANSPOSE, SIDE, SIDE, SIDE, 1, a, SIDE, b, SIDE, 0, c, SIDE) == TWS_OK);
+    CHECK(tws_gemm_strassen(&context, TWS_MAX_STRASSEN, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, SIDE, SIDE, SIDE, a, SIDE, b,
+                            SIDE, c, SIDE) == TWS_OK);
+    CHECK(tws_activate(&context, &config.activation, a, b, c, SIDE * SIDE) == TWS_OK);
+    CHECK(tws_svd(&context, &options, a, SIDE, SIDE, SIDE, y, left, right, NULL, NULL) == TWS_OK);
+    CHECK(tws_svd_pencil(&context, &options, a, SIDE, b, SIDE, SIDE, SIDE, in.factors, 2, NULL, y, left, right, NULL,
+                         NULL) == TWS_OK);
+    CHECK(tws_singular_values(&context, a, ROWS, WIDTH, WIDTH, y) == TWS_OK);
+    CHECK(tws_measure(&context, a, SIDE, SIDE, b, NULL, 0, TOP, 1, &out.spectrum) == TWS_OK);
+    CHECK(tws_ridge(&context, a, ROWS, WIDTH, WIDTH, b, 1, x, NULL) == TWS_OK);
+    CHECK(tws_ridge(&context, a, WIDTH, ROWS, ROWS, b, 1, x, NULL) == TWS_OK);
+    CHECK(tws_ridge_path(&context, a, ROWS, WIDTH, WIDTH, b, in.lambdas, LAMBDAS, x, y, y + LAMBDAS) == TWS_OK);
+    CHECK(tws_ridge_path(&context, a, WIDTH, ROWS, ROWS, b, in.lambdas, LAMBDAS, x, y, y + LAMBDAS) == TWS_OK);
+    CHECK(tws_limit_kernel(&context, &config.activation, WIDTH, a, ROWS, NULL, 0, x) == TWS_OK);
+    CHECK(tws_kernel_path(&context, x, ROWS, b, in.lambdas, LAMBDAS, left, y, y + LAMBDAS) == TWS_OK);
+    config.neurons = WIDTH;
+    config.inputs = config.samples = ROWS;
+    CHECK(call_sweep() == TWS_OK);
+    CHECK(tws_run(&context, &config, TWS_ALL_CASES, &out.result) == TWS_OK);
+    config = before;
+}
+
+/* Every kind of activation, several directions, no noise. */
+static void other_theories(void) {
+    int k;
+    for (k = 0; k < (int)TWS_CUSTOM_ACTIVATION; k++) {
+        config.activation.kind = (tws_activation_kind)k;
+        config.activation.hermite[1] = config.activation.hermite[5] = 1;
+        CHECK(call_activate() == TWS_OK && call_hermite() == TWS_OK && call_limit_kernel() == TWS_OK);
+    }
+    world();
+    theory.noise = 0;
+    CHECK(call_both() == TWS_OK && call_predict() == TWS_OK);
+    CHECK(tws_target_named("product3", &theory.target) == TWS_OK);
+    CHECK(call_both() == TWS_OK && call_predict() == TWS_OK);
+    world();
+}
+
+/* With another worker, as that is started from here, then alone, as that has a stack of its own. */
+static void from_a_small_stack(void) {
+    failing memory;
+    size_t k;
+    int kernel;
+    for (kernel = 0; kernel < (int)TWS_KERNEL_COUNT; kernel++) {
+        if (!tws_kernel_available((tws_kernel)kernel)) continue;
+        start(&memory);
+        context.kernel = (tws_kernel)kernel;
+        context.threads = kernel == (int)TWS_KERNEL_AUTO ? 2 : 1;
+        for (k = 0; k < sizeof calls / sizeof *calls; k++) {
+            const tws_status status = calls[k].make();
+            if (!CHECK(status == TWS_OK)) say("from a small stack", calls[k].name, status);
+        }
+        larger_calls();
+        CHECK(memory.out == 0 && memcmp(&in, &original, sizeof in) == 0);
+    }
+    start(&memory);
+    context.threads = 1;
+    other_theories();
+    all_others();
+}
+
 int main(int count, char **arguments) {
     size_t k;
     world();
@@ -995,17 +1085,8 @@ int main(int count, char **arguments) {
         if (check_failed > before) fprintf(stderr, "%s: %ld failed\n", calls[k].name, check_failed - before);
     }
     if (count == 1) {
-        overflows();
-        sizes();
-        bad_contexts();
-        arguments_one_by_one();
-        functions();
-        names();
-        custom();
-        configurations();
-        formulas();
-        contexts();
-        kept_workers();
+        all_others();
+        small_stack(from_a_small_stack);
     }
     return check_report();
 }
