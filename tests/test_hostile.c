@@ -499,6 +499,49 @@ static void refused(const char *what, tws_status status) {
     context.message[0] = '\0';
 }
 
+/* ... with a sentence that names it. */
+static void refused_for(const char *what, tws_status status, const char *name) {
+    if (!CHECK(strstr(context.message, name) != NULL)) say(what, name, status);
+    refused(what, status);
+}
+
+/* The same of what takes no matrix but counts and a configuration. The arrays end with a number out of
+   range, so that nothing is read beyond them before the refusal. */
+static void other_sizes(size_t r, size_t c) {
+    static const double exponents[2] = {0.1, 0.5}, none[1] = {0.5};
+    const size_t most = (size_t)-1;
+    const int high = (double)r > 2147483648.0, wide = (double)c > 2147483648.0; /* more than any matrix may have */
+    const tws_config before = config;
+    tws_theory_input t = theory;
+    tws_sweep_plan plan;
+    size_t outliers[2];
+    if (c > most / 64)
+        refused_for("bulk", tws_predict_bulk(&context, &theory, in.lambdas, c, out.x, out.x), "count is ");
+    refused_for("counts", tws_predict_counts(&context, &theory, exponents, c, out.x, outliers), "alpha2 is 0.5");
+    t.samples = (double)r, t.inputs = (double)c;
+    refused_for("surrogate", tws_surrogate(&context, &t, in.X, in.y, in.X2, in.y2, in.a, in.B, &out.two, NULL, NULL),
+                r > c ? "samples " : "inputs ");
+    t = theory, t.neurons = (double)twsi_max(r, c);
+    if (twsi_max(r, c) > most / 4096)
+        refused("surrogate, N", tws_surrogate(&context, &t, in.X, in.y, in.X2, in.y2, in.a, in.B, &out.two, NULL, NULL));
+    memset(&plan, 0, sizeof plan);
+    plan.alpha1 = plan.alpha2 = none;
+    plan.rows = r, plan.columns = c;
+    plan.report = hear;
+    refused_for("sweep, grid", tws_sweep(&context, &config, &plan), "plan.alpha1[0] is 0.5");
+    plan.alpha1 = exponents, plan.rows = 1;
+    refused("sweep, columns", tws_sweep(&context, &config, &plan));
+    plan.columns = 1;
+    plan.alpha2 = exponents;
+    config.neurons = r, config.inputs = c;
+    refused_for("sweep, N d", tws_sweep(&context, &config, &plan), high ? "neurons is" : "inputs ");
+    config = before, config.samples = r, config.inputs = c;
+    refused_for("sweep, n d", tws_sweep(&context, &config, &plan), wide ? "inputs is" : "samples ");
+    config = before, config.neurons = r, config.samples = c;
+    refused_for("sweep, N n", tws_sweep(&context, &config, &plan), high ? "neurons is" : "samples ");
+    config = before;
+}
+
 /* Sizes whose products, in elements or in bytes, do not fit in size_t. */
 static void sizes(void) {
     const size_t most = (size_t)-1, half = most / 2, root = (size_t)1 << (4 * sizeof(size_t));
@@ -544,6 +587,7 @@ static void sizes(void) {
         refused("outputs", tws_readout_outputs(&context, in.F, r, c, c, in.coefficients, 1, out.x));
         refused("kernel", tws_limit_kernel(&context, &config.activation, c, in.X, r, NULL, 0, out.x));
         refused("kernel, pairs", tws_limit_kernel(&context, &config.activation, D, in.X, r, in.X2, c, out.x));
+        other_sizes(r, c);
         CHECK(memory.out == 0 && memcmp(&in, &original, sizeof in) == 0);
     }
     for (k = 0; k < 9; k++) { /* N, d, n that the configuration allows and no memory holds */
@@ -555,6 +599,8 @@ static void sizes(void) {
         config.target.directions = 1;
         memory.fail_at = memory.calls + (long)(k / 3); /* in case it is not refused at once */
         refused("run", tws_run(&context, &config, TWS_ALL_CASES, &out.result));
+        memory.fail_at = memory.calls + (long)(k / 3);
+        refused_for("sweep", call_sweep(), "neurons");
         CHECK(memory.out == 0);
     }
     world();
