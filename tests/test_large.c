@@ -1,7 +1,8 @@
 /* float only: the same index arithmetic in either precision.
    Offsets beyond 2^31 elements: arrays with few rows that stand 2^31 elements and more apart, in
-   address space of which only the pages that hold a row are ever touched. With the argument `full`
-   also a product whose result has 46341 x 46341 > 2^31 entries (8.6 GB). */
+   address space of which only the pages that hold a row are ever touched. A gradient with
+   46341 x 46341 > 2^31 pre-activations, which a budget cuts into blocks: four seconds, so not with
+   -DTEST_TINY. With the argument `full` also a product whose result has so many entries (8.6 GB). */
 #if defined(__unix__) || defined(__APPLE__)
 #define _DEFAULT_SOURCE 1
 #define _DARWIN_C_SOURCE 1
@@ -12,7 +13,7 @@
 #include "twostep.h"
 #include "check.h"
 
-enum { ROWS = 5, COLUMNS = 7, MOST = 4 };
+enum { ROWS = 5, COLUMNS = 7, MOST = 4, SIDE = 46341 }; /* SIDE^2 = 2^31 + 4633 */
 
 #if defined(MAP_ANONYMOUS) && defined(MAP_NORESERVE) && SIZE_MAX > 0xffffffffu
 
@@ -62,7 +63,7 @@ static int far_leading_dimensions(tws_context *context) {
     for (i = 0; i < 4; i++) { /* A A' and A' A, with A and C far or near */
         const int tall = i % 2 == 0;
         const tws_transpose first = tall ? TWS_NO_TRANSPOSE : TWS_TRANSPOSE, second = tall ? TWS_TRANSPOSE : TWS_NO_TRANSPOSE;
-        const size_t m = tall ? ROWS : MOST, k = tall ? COLUMNS : ROWS, ldc = i < 2 ? far_apart : ROWS;
+        const size_t m = tall ? ROWS : MOST, k = tall ? COLUMNS : ROWS, ldc = i < 2 ? far_apart : (size_t)ROWS;
         tws_real *to = i < 2 ? c : near_c, want_c[ROWS * ROWS];
         CHECK(tws_gemm(context, first, second, m, m, k, 1, near_a, COLUMNS, near_a, COLUMNS, 0, want_c, ROWS) == TWS_OK);
         CHECK(tws_gemm(context, first, second, m, m, k, 1, a, far_apart, a, far_apart, 0, to, ldc) == TWS_OK);
@@ -125,7 +126,6 @@ static int far_random_rows(tws_context *context) {
 
 /* C = A B with 46341^2 entries; entry (i, j) = 2 i - j in whole numbers that float holds. */
 static int full(tws_context *context) {
-    enum { SIDE = 46341 };
     const size_t entries = (size_t)SIDE * SIDE;
     tws_real *a = (tws_real *)malloc(2 * SIDE * sizeof *a), *b = (tws_real *)malloc(2 * SIDE * sizeof *b), *c;
     size_t i, bad = 0;
@@ -140,6 +140,84 @@ static int full(tws_context *context) {
     free(c);
     return 1;
 }
+
+#ifndef TEST_TINY
+static void *watched_allocate(void *user, size_t bytes) {
+    size_t *largest = (size_t *)user;
+    if (bytes > *largest) *largest = bytes;
+    return malloc(bytes);
+}
+
+static void watched_release(void *user, void *pointer) {
+    (void)user;
+    free(pointer);
+}
+
+/* One of 65536 numbers in [-1/2, 1/2) that single precision holds; all different for an odd factor. */
+static double scattered(size_t i, size_t factor) { return (double)(i * factor % 65536) / 65536 - 0.5; }
+
+/* G and loss with few different rows in W, in no order, so that plain sums over the samples for each of
+   them are all that it takes. Their entries are multiples of 1/8: it is exact which samples ReLU lets pass. */
+static void large_gradient(void) {
+    enum { D = 2, KINDS = 11 };
+    tws_context context = tws_default_context();
+    tws_real *w = (tws_real *)malloc(D * SIDE * sizeof *w), *x = (tws_real *)malloc(D * SIDE * sizeof *x);
+    tws_real *a = (tws_real *)malloc(SIDE * sizeof *a), *y = (tws_real *)malloc(SIDE * sizeof *y);
+    tws_real *gradient = (tws_real *)malloc(D * SIDE * sizeof *gradient);
+    double row[KINDS][D], readout[KINDS] = {0}, sum[KINDS][D] = {{0}}, want = 0, loss, worst = 0, size = 0;
+    tws_network network;
+    tws_batch batch;
+    size_t largest = 0, i, j, k;
+    if (!CHECK(w != NULL && x != NULL && a != NULL && y != NULL && gradient != NULL)) return;
+    for (k = 0; k < KINDS; k++) row[k][0] = (double)(k % 4) / 4 - 0.375, row[k][1] = (double)(k / 4) / 2 - 0.625;
+    for (i = 0; i < SIDE; i++) {
+        k = i * 7919 % 65537 % KINDS;
+        w[D * i] = (tws_real)row[k][0], w[D * i + 1] = (tws_real)row[k][1];
+        x[D * i] = (tws_real)scattered(i, 40503), x[D * i + 1] = (tws_real)scattered(i, 25931);
+        a[i] = (tws_real)(scattered(i, 12721) + 0.375);
+        y[i] = (tws_real)(x[D * i] + 0.25);
+        readout[k] += (double)a[i];
+    }
+    context.memory_budget = (size_t)16 << 20;
+    context.allocator.allocate = watched_allocate;
+    context.allocator.release = watched_release;
+    context.allocator.user = &largest;
+    memset(&network, 0, sizeof network);
+    memset(&batch, 0, sizeof batch);
+    network.count = batch.samples = SIDE;
+    network.inputs = D;
+    network.output_scale = 1.0 / SIDE;
+    network.activation.kind = TWS_RELU;
+    network.weights = w;
+    network.readout = a;
+    batch.inputs = x;
+    batch.labels = y;
+    CHECK(tws_gradient(&context, &network, &batch, gradient, &loss) == TWS_OK);
+    CHECK(largest > 0 && largest < (size_t)64 << 20);
+    for (j = 0; j < SIDE; j++) {
+        const double u = (double)x[D * j], v = (double)x[D * j + 1];
+        double residual = (double)y[j];
+        for (k = 0; k < KINDS; k++) residual -= readout[k] * fmax(0, row[k][0] * u + row[k][1] * v) / SIDE;
+        want += 0.5 * residual * residual / SIDE;
+        for (k = 0; k < KINDS; k++)
+            if (row[k][0] * u + row[k][1] * v > 0) sum[k][0] += residual * u, sum[k][1] += residual * v;
+    }
+    CHECK_NEAR(loss, want, 1e-6 * want);
+    for (i = 0; i < SIDE; i++)
+        for (k = 0; k < D; k++) {
+            const double entry = (double)a[i] * sum[i * 7919 % 65537 % KINDS][k] / SIDE;
+            worst = fmax(worst, fabs((double)gradient[D * i + k] - entry));
+            size = fmax(size, fabs(entry));
+        }
+    CHECK(size > 0.01);
+    CHECK_NEAR(worst, 0, 1e-5 * size);
+    free(w);
+    free(x);
+    free(a);
+    free(y);
+    free(gradient);
+}
+#endif
 
 static double free_memory(void) {
 #if defined(_SC_AVPHYS_PAGES)
@@ -160,6 +238,9 @@ int main(int count, char **arguments) {
             break;
         }
     }
+#ifndef TEST_TINY
+    large_gradient();
+#endif
     if (count > 1 && strcmp(arguments[1], "full") == 0 && (free_memory() < 10e9 || !full(&context)))
         puts("skip: test_large: 46341 x 46341 numbers want 10 GB of free memory");
     return check_report();
