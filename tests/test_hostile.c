@@ -1009,7 +1009,7 @@ static void contexts(void) {
 /* Starting workers that are kept: what is refused leaves the context as it was. */
 static void kept_workers(void) {
     failing memory;
-    int k;
+    int unknown = 99, k;
     CHECK(tws_start_workers(NULL) == TWS_BAD_ARGUMENT);
     tws_stop_workers(NULL);
     for (k = 0; k < 5; k++) {
@@ -1019,7 +1019,7 @@ static void kept_workers(void) {
         start(&memory);
         if (k == 0) context.threads = 65;
         if (k == 1) memory.fail_at = 0;
-        if (k == 2) context.kernel = (tws_kernel)99;
+        if (k == 2) context.kernel = (tws_kernel)unknown;
         if (k == 3) context.allocator.release = NULL;
         if (k == 4) context.parallel_for = last_slot;
         before = context;

@@ -234,7 +234,7 @@ static void test_spectra(tws_context *context, int heavy) {
 }
 
 static void test_zero(tws_context *context) {
-    static const tws_real a[35];
+    static const tws_real a[35] = {0};
     const double zero[5] = {0, 0, 0, 0, 0};
     tws_svd_result result;
     double all[5];
@@ -853,6 +853,7 @@ static void test_reduce_pair(size_t m, size_t cut, int kind) {
 #endif
 
 static void test_arguments(void) {
+    int unknown = 77;
     tws_context context = tws_default_context();
     tws_svd_options good = tws_default_svd_options(3), bad;
     tws_svd_result result;
@@ -907,7 +908,7 @@ static void test_arguments(void) {
     CHECK(tws_svd(NULL, NULL, a, 5, 10, 10, s, NULL, NULL, NULL, NULL) == TWS_OK);
     CHECK(tws_singular_values(NULL, a, 1, 1, 1, x) == TWS_OK);
     CHECK_NEAR(x[0], fabs((double)a[0]), 1e-14);
-    context.kernel = (tws_kernel)77;
+    context.kernel = (tws_kernel)unknown;
     CHECK(SOLVE(&good, a, 5, 10, 10, s) == TWS_UNAVAILABLE);
 }
 
