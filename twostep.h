@@ -8590,10 +8590,11 @@ TWSI_FN size_t twsi_block_samples(const tws_context *context, size_t count, size
                                   size_t samples) {
     const size_t budget = context != NULL && context->memory_budget > 0 ? context->memory_budget
                                                                         : TWSI_DEFAULT_BUDGET;
-    const size_t fit = budget / sizeof(tws_real) / (count + inputs);
+    const size_t pieces = budget / sizeof(tws_real) / (count + inputs) / TWSI_SWEEP_COLUMNS;
+    const size_t whole = TWSI_BLOCK_SAMPLES / TWSI_SWEEP_COLUMNS;
     const int shared = context != NULL && context->reduce != NULL;
     const size_t most = shared ? TWSI_SHARED_SAMPLES
-                               : twsi_max(TWSI_SWEEP_COLUMNS, twsi_min(TWSI_BLOCK_SAMPLES, fit));
+                               : TWSI_SWEEP_COLUMNS * twsi_max(1, twsi_min(whole, pieces));
     const size_t blocks = twsi_max(1, twsi_ceil_div(samples, most));
     const size_t even = twsi_ceil_div(samples, blocks);
     return twsi_min(samples, twsi_ceil_div(even, TWSI_SWEEP_COLUMNS) * TWSI_SWEEP_COLUMNS);
@@ -11654,6 +11655,9 @@ TWS_API tws_status tws_predict_counts(tws_context *context, const tws_theory_inp
                          : alpha2 == NULL ? "alpha2"
                          : edges == NULL  ? "edges"
                                           : "outliers");
+    if (count > SIZE_MAX / sizeof(double))
+        return twsi_fail(context, TWS_TOO_LARGE, "count is %lu, so many do not fit in memory",
+                         (unsigned long)count);
     checked = *input;
     for (k = 0; k < count && status == TWS_OK; k++) {
         checked.alpha2 = alpha2[k];
@@ -12330,10 +12334,11 @@ TWSI_FN tws_status twsi_surrogate_check(tws_context *context, const tws_theory_i
         status = twsi_fail(context, TWS_BAD_ARGUMENT,
                            "neurons %g, inputs %g, samples %g: whole numbers are needed for data",
                            input->neurons, input->inputs, input->samples);
-    if (status == TWS_OK && (input->samples * input->inputs > (double)(SIZE_MAX / 16) ||
-                             input->neurons > (double)(SIZE_MAX / 4096)))
+    if (status == TWS_OK && input->samples * input->inputs > (double)(SIZE_MAX / 16))
         status = twsi_fail(context, TWS_TOO_LARGE, "samples %g times inputs %g does not fit",
                            input->samples, input->inputs);
+    if (status == TWS_OK && input->neurons > (double)(SIZE_MAX / 4096))
+        status = twsi_fail(context, TWS_TOO_LARGE, "neurons %g do not fit", input->neurons);
     if (status == TWS_OK && (array[0] == array[2]) != (input->batches == TWS_REUSE))
         status = twsi_fail(context, TWS_BAD_ARGUMENT,
                            "X1 and X2 are %s array while batches is %s; reuse means the same array",
@@ -14082,10 +14087,20 @@ TWSI_FN double twsi_phase_eta(const tws_config *config, int step, double alpha) 
     return tws_step_size(&c, step);
 }
 
+TWSI_FN tws_status twsi_phase_exponents(tws_context *context, const char *name,
+                                        const double *alpha, size_t count) {
+    size_t i;
+    for (i = 0; i < count; i++)
+        if (!(alpha[i] >= 0.0 && alpha[i] < 0.5))
+            return twsi_fail(context, TWS_BAD_ARGUMENT,
+                             "plan.%s[%lu] is %.9g, it must be at least 0 and below 0.5", name,
+                             (unsigned long)i, alpha[i]);
+    return TWS_OK;
+}
+
 TWSI_FN tws_status twsi_phase_check(tws_context *context, const tws_config *config,
                                     const tws_sweep_plan *plan) {
     tws_status status = twsi_check_config(context, config);
-    size_t i;
     if (status != TWS_OK) return status;
     if (context != NULL && context->reduce != NULL)
         return twsi_fail(context, TWS_BAD_ARGUMENT,
@@ -14101,15 +14116,15 @@ TWSI_FN tws_status twsi_phase_check(tws_context *context, const tws_config *conf
         return twsi_fail(context, TWS_BAD_ARGUMENT,
                          "plan.rows is %lu and plan.columns is %lu, each must be at least 1",
                          (unsigned long)plan->rows, (unsigned long)plan->columns);
-    for (i = 0; i < plan->rows + plan->columns; i++) {
-        const int first = i < plan->rows;
-        const double alpha = first ? plan->alpha1[i] : plan->alpha2[i - plan->rows];
-        if (!(alpha >= 0.0 && alpha < 0.5))
-            return twsi_fail(context, TWS_BAD_ARGUMENT,
-                             "plan.alpha%d[%lu] is %.9g, it must be at least 0 and below 0.5",
-                             first ? 1 : 2, (unsigned long)(first ? i : i - plan->rows), alpha);
-    }
-    return TWS_OK;
+    if (!twsi_fits(plan->rows, plan->columns, sizeof(double)))
+        return twsi_fail(context, TWS_TOO_LARGE,
+                         "plan.rows is %lu and plan.columns is %lu, so many cells do not fit in "
+                         "memory",
+                         (unsigned long)plan->rows, (unsigned long)plan->columns);
+    status = twsi_phase_exponents(context, "alpha1", plan->alpha1, plan->rows);
+    return status != TWS_OK
+               ? status
+               : twsi_phase_exponents(context, "alpha2", plan->alpha2, plan->columns);
 }
 
 TWSI_FN tws_status twsi_phase_memory(twsi_phase *phase, twsi_pool *pool) {
@@ -14151,10 +14166,11 @@ TWSI_FN tws_status twsi_phase_memory(twsi_phase *phase, twsi_pool *pool) {
                        : NULL;
     if (pool->status == TWS_OK) return TWS_OK;
     return twsi_fail(phase->context, pool->status,
-                     "no memory for a sweep with neurons = %lu, inputs = %lu, samples = %lu: it "
-                     "keeps two matrices of neurons x samples",
+                     "no memory for a sweep with neurons = %lu, inputs = %lu, samples = %lu, "
+                     "plan.columns = %lu: it keeps two matrices of neurons x samples, and top "
+                     "vectors of each column",
                      (unsigned long)c->neurons, (unsigned long)c->inputs,
-                     (unsigned long)c->samples);
+                     (unsigned long)c->samples, (unsigned long)columns);
 }
 
 /* a, a^2, a^3, a |a|, each of unit length. */

@@ -23,6 +23,11 @@ header=${TWOSTEP_DIR:-$root}
 . "$tests/jobs.sh"
 
 strict='-pedantic -Wall -Wextra -Wconversion -Wshadow -Werror'
+# The tests, but for the tour, are C, and as C++ speak with an accent: enumerators in real arithmetic,
+# wrong enumerators on purpose, initializers cut short.
+of_c='-Wno-shadow -Wno-conversion -Wno-missing-field-initializers -Wno-enum-float-conversion
+ -Wno-deprecated-enum-float-conversion -Wno-unknown-warning-option'
+of_c=$(echo $of_c)
 pattern=. list=all programs=whole
 while [ $# -gt 0 ]; do
     case $1 in
@@ -118,37 +123,56 @@ for cc in gcc clang; do
     done
 done
 
-# build_and_run ROW-NUMBER RUNNER PROGRAM COMPILER-AND-FLAGS...: adds to the row's sums; fails with
-# the reason in the row's log.
-build_and_run() {
-    run_row=$1 run_by=$2 run_name=$3
-    shift 3
-    run_program=$tmp/$run_row.exe run_out=$tmp/$run_row.out
-    case $1 in
-    tcc) run_strict='-Wall -Werror' ;; # it knows no more
-    *) run_strict=$strict ;;
+# build ROW-NUMBER FILE COMPILER-AND-FLAGS...: the row's program from tests/FILE.c; fails with the reason
+# in the row's log.
+build() {
+    build_log=$tmp/$1.log build_program=$tmp/$1.exe build_out=$tmp/$1.out build_file=$2
+    shift 2
+    case $1-$build_file in
+    tcc-*) build_strict='-Wall -Werror' ;; # it knows no more
+    *++-suite) build_strict="$strict $of_c" ;;
+    *-suite) build_strict="$strict -Wno-shadow" ;; # what one test calls x, another may have for all
+    *) build_strict=$strict ;;
     esac
-    if ! "$@" $run_strict -DTEST_QUICK -DTEST_TINY -I"$header" -I"$tests" -o "$run_program" \
-        "$tests/$run_name.c" -lm >"$run_out" 2>&1 || [ -s "$run_out" ]; then
-        { echo "$run_name does not compile without a word:"; head -n 12 "$run_out"; } >>"$tmp/$run_row.log"
-        return 1
-    fi
-    (cd "$tests" && limited 900 $run_by "$run_program") >"$run_out" 2>&1
-    run_status=$?
-    rm -f "$run_program"
+    "$@" $build_strict -DTEST_QUICK -DTEST_TINY -I"$header" -I"$tests" -o "$build_program" \
+        "$tests/$build_file.c" -lm >"$build_out" 2>&1 && [ ! -s "$build_out" ] && return 0
+    { echo "$build_file does not compile without a word:"; head -n 12 "$build_out"; } >>"$build_log"
+    return 1
+}
+
+# run ROW-NUMBER RUNNER NAME ARGUMENT...: runs that program for the test NAME; adds to the row's sums.
+run() {
+    run_row=$1 run_by=$2 run_name=$3 run_out=$tmp/$1.out
+    shift 3
     [ "$run_by" != true ] || return 0 # linked, and nothing to run it
+    (cd "$tests" && limited 900 $run_by "$tmp/$run_row.exe" "$@") >"$run_out" 2>&1
+    run_status=$?
     if [ $run_status -ne 0 ] || ! grep -q '^[0-9]* passed, 0 failed' "$run_out"; then
         { echo "$run_name fails with status $run_status:"; tail -n 12 "$run_out"; } >>"$tmp/$run_row.log"
         return 1
     fi
+    grep '^skip: ' "$run_out" >>"$tmp/$run_row.skips"
     tr -d '\r' <"$run_out" | sed -n 's/^\([0-9]*\) passed.*/\1/p' >>"$tmp/$run_row.sum"
-    case "$run_name $*" in
-    *TWOSTEP_DOUBLE*) ;;
-    "test_tour "*)
-        tr -d '\r' <"$run_out" | sed -n 's/^hash of the data: 0x//p' >"$tmp/$run_row.data"
-        tr -d '\r' <"$run_out" | sed -n 's/^results on plain: //p' >"$tmp/$run_row.plain"
-        ;;
+}
+
+# The tests that suite.c holds, one after the other; and all of a row.
+run_suite() {
+    for run_test in $row_tests; do
+        run "$row_number" "$row_by" "$run_test" "$run_test" || return 1
+    done
+}
+run_row() {
+    build "$row_number" test_tour "$@" && run "$row_number" "$row_by" test_tour || return 1
+    tr -d '\r' <"$tmp/$row_number.out" | sed -n 's/^hash of the data: 0x//p' >"$tmp/$row_number.data"
+    tr -d '\r' <"$tmp/$row_number.out" | sed -n 's/^results on plain: //p' >"$tmp/$row_number.plain"
+    [ "$programs" = whole ] || return 0
+    if [ -n "$row_tests" ]; then
+        build "$row_number" suite "$@" && run_suite || return 1
+    fi
+    case $row_tests in
+    *test_theory*) build "$row_number" test_large "$@" && run "$row_number" "$row_by" test_large || return 1 ;;
     esac
+    build "$row_number" test_tour "$@" -DTWOSTEP_DOUBLE && run "$row_number" "$row_by" test_tour-double
 }
 
 one_row() {
@@ -159,21 +183,18 @@ one_row() {
     [ "$row_by" != env ] || row_by=
     : >"$tmp/$row_number.log"
     : >"$tmp/$row_number.sum"
-    row_tests=test_tour
-    case $programs-$row_programs in
-    whole-suite) row_tests=$(cd "$tests" && ls test_*.c | sed 's/\.c$//') ;;
-    whole-kernel) row_tests="$row_tests test_random test_functions test_gemm test_svd" ;;
+    : >"$tmp/$row_number.skips"
+    case $row_programs in
+    suite) row_tests=$(cd "$tests" && ls test_*.c | sed -e '/test_tour/d; /test_large/d' -e 's/\.c$//') ;;
+    kernel) row_tests='test_random test_functions test_gemm test_svd' ;;
+    *) row_tests= ;;
     esac
-    for row_test in $row_tests; do
-        build_and_run "$row_number" "$row_by" "$row_test" "$@" || break
-    done
-    if [ ! -s "$tmp/$row_number.log" ] && [ "$programs" = whole ]; then
-        build_and_run "$row_number" "$row_by" test_tour "$@" -DTWOSTEP_DOUBLE
-    fi
+    run_row "$@"
     row_data=$(cat "$tmp/$row_number.data" 2>/dev/null) row_plain=$(cat "$tmp/$row_number.plain" 2>/dev/null)
     row_word=passed
-    [ ! -s "$tmp/$row_number.log" ] || row_word=failed
-    if [ "$row_by" = true ]; then
+    if [ -s "$tmp/$row_number.log" ]; then
+        row_word=failed
+    elif [ "$row_by" = true ]; then
         row_word=linked
         echo "skip: $row_name: no wine64, compiled and linked only"
     fi
@@ -182,8 +203,10 @@ one_row() {
             "$(awk '{ n += $1 } END { print n + 0 }' "$tmp/$row_number.sum")" "${row_data:--}" \
             "${row_plain:--}" $(($(date +%s) - row_start))
         sed 's/^/    /' "$tmp/$row_number.log"
+        cat "$tmp/$row_number.skips"
     } >"$tmp/$row_number.told"
     cat "$tmp/$row_number.told"
+    rm -f "$tmp/$row_number.exe"
     echo "$row_name $row_word ${row_data:--} ${row_plain:--}" >>"$tmp/results"
 }
 

@@ -6,9 +6,10 @@
 #   sh tests/sanitize.sh -s             the tour under each tool, kernels under one (two minutes)
 #   sh tests/sanitize.sh -k PATTERN     only TOOL/TEST whose name matches
 #
-# Tools: gcc-address, clang-address and double-address, the tests in double (AddressSanitizer, LeakSanitizer, UndefinedBehaviorSanitizer:
-# signed overflow, division by zero, alignment, bounds, shifts, null), clang-memory (MemorySanitizer),
-# gcc-thread and clang-thread (ThreadSanitizer), valgrind (memcheck; it knows no AVX-512, so plain).
+# Tools: gcc-address, clang-address and, for the tests in double, double-address (AddressSanitizer,
+# LeakSanitizer, UndefinedBehaviorSanitizer: signed overflow, division by zero, alignment, bounds,
+# shifts, null), clang-memory (MemorySanitizer), gcc-thread and clang-thread (ThreadSanitizer), valgrind
+# (memcheck; it knows no AVX-512, so plain).
 # No suppression anywhere. Any report ends the program with an error. Each tool must first find a bug
 # that is planted for it (TOOL/planted). The last line counts programs.
 
@@ -32,6 +33,7 @@ trap 'rm -rf "$tmp"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 : >"$tmp/jobs"
+: >"$tmp/programs"
 : >"$tmp/results"
 
 all=$(cd "$tests" && ls test_*.c | sed 's/\.c$//')
@@ -52,7 +54,12 @@ tool() {
         double-address/test_*) ! head -n 3 "$tests/$tool_test.c" | grep -q 'float only' || continue ;;
         esac
         printf '%s\n' "$tool_name/$tool_test" | grep -Eq -- "$pattern" || continue
-        echo "$tool_name $tool_test $tool_by $*" >>"$tmp/jobs"
+        echo "$tool_name $tool_test $tool_by" >>"$tmp/jobs"
+        case $tool_test in
+        planted) echo "$tool_name planted $*" ;;
+        test_large) echo "$tool_name test_large $*" ;;
+        *) echo "$tool_name suite $*" ;; # holds all the others
+        esac >>"$tmp/programs"
     done
 }
 
@@ -87,41 +94,49 @@ int main(int count, char **arguments) {
 }
 END2
 
-# A tool that finds nothing here proves nothing elsewhere.
+# build NUMBER "TOOL FILE COMPILER...": the program TOOL-FILE, and what the compiler said.
+build() {
+    set -- $2
+    build_program=$tmp/$1-$2 build_file=$tests/$2.c
+    [ "$2" != planted ] || build_file=$tmp/planted.c
+    shift 2
+    "$@" -std=c99 -DTEST_QUICK -DTEST_TINY -I"$header" -I"$tests" -o "$build_program" "$build_file" \
+        -lm -pthread >"$build_program.log" 2>&1
+}
+
+# A tool that finds nothing in what is planted proves nothing elsewhere.
 planted() {
-    if "$@" -o "$one_program" "$tmp/planted.c" -pthread >"$one_out" 2>&1 &&
-        ! limited 100 $one_by "$one_program" >>"$one_out" 2>&1; then
-        return 0
-    fi
+    [ -x "$1" ] && ! limited 100 $one_by "$1" >>"$one_out" 2>&1 && return 0
     echo "the planted bug is not found" >>"$one_out"
     return 1
 }
-
 tested() {
-    "$@" -std=c99 -DTEST_QUICK -DTEST_TINY -I"$header" -I"$tests" -o "$one_program" \
-        "$tests/$one_test.c" -lm >"$one_out" 2>&1 &&
-        (cd "$tests" && limited 3600 $one_by "$one_program") >>"$one_out" 2>&1 &&
+    [ -x "$1" ] && (cd "$tests" && limited 3600 $one_by "$@") >>"$one_out" 2>&1 &&
         ! grep -Eq 'runtime error|ERROR: |WARNING: |== *[0-9]+ (bytes|errors)' "$one_out"
 }
 
 one() {
     one_out=$tmp/out.$1 one_start=$(date +%s)
-    set -- "$1" $2
-    one_tool=$2 one_test=$3 one_by=$4 one_program=$tmp/program.$1
-    shift 4
-    case $one_by in
+    set -- $2
+    case $3 in
     valgrind) one_by='valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=all' ;;
     *) one_by= ;;
     esac
-    one_how=tested
-    [ "$one_test" != planted ] || one_how=planted
-    if $one_how "$@"; then
-        one_word=passed
-    else
-        one_word=failed
-    fi
-    rm -f "$one_program"
-    told "$one_out" $one_word $one_start "$(printf '%-14s %-18s' "$one_tool" "$one_test")"
+    case $2 in
+    planted) one_program=$tmp/$1-planted ;;
+    test_large) one_program=$tmp/$1-test_large ;;
+    *) one_program=$tmp/$1-suite ;;
+    esac
+    cat "$one_program.log" >"$one_out"
+    one_word=failed
+    case $2 in
+    planted) planted "$one_program" ;;
+    test_large) tested "$one_program" ;;
+    *) tested "$one_program" "$2" ;;
+    esac && one_word=passed
+    told "$one_out" $one_word $one_start "$(printf '%-14s %-18s' "$1" "$2")"
 }
+sort -u "$tmp/programs" >"$tmp/builds"
+two_at_a_time "$tmp/builds" build "$tmp"
 two_at_a_time "$tmp/jobs" one "$tmp"
 told_sum

@@ -16,10 +16,10 @@
 enum { N = 12, D = 10, S = 14, P = 1, TOP = 3, LAMBDAS = 2 };
 
 /* What the calls read, and what they write. */
-typedef struct inputs {
+typedef struct given {
     tws_real W[N * D], a[N], X[S * D], y[S], X2[S * D], y2[S], B[P * D], F[S * N];
     double factors[2], lambdas[LAMBDAS], coefficients[LAMBDAS * N], kernel[S * S], labels[S], levels[2], exponents[LAMBDAS];
-} inputs;
+} given;
 
 typedef struct outputs {
     tws_real C[S * S], W[N * D];
@@ -31,7 +31,7 @@ typedef struct outputs {
     tws_svd_result counts[2];
 } outputs;
 
-static inputs in, original;
+static given in, original;
 static outputs out, expected, blank;
 static tws_context context;
 static tws_config config;
@@ -429,7 +429,7 @@ static void numbers(const call *c) {
             for (k = 0; k < 3 + sizeof wild / sizeof *wild; k++) {
                 const double value = k < 3 ? bad[k] : wild[k - 3];
                 const int stored_finite = at->reals != NULL ? is_finite((double)(tws_real)value) : is_finite(value);
-                inputs now;
+                given now;
                 tws_status status;
                 if (place < 3) put(at, place == 0 ? 0 : place == 1 ? at->count / 2 : at->count - 1, value);
                 for (i = 0; place == 3 && i < at->count; i++) put(at, i, value);
@@ -517,7 +517,8 @@ static void other_sizes(size_t r, size_t c) {
     size_t outliers[2];
     if (c > most / 64)
         refused_for("bulk", tws_predict_bulk(&context, &theory, in.lambdas, c, out.x, out.x), "count is ");
-    refused_for("counts", tws_predict_counts(&context, &theory, exponents, c, out.x, outliers), "alpha2 is 0.5");
+    refused_for("counts", tws_predict_counts(&context, &theory, exponents, c, out.x, outliers),
+                c > most / sizeof(double) ? "count is " : "alpha2 is 0.5");
     t.samples = (double)r, t.inputs = (double)c;
     refused_for("surrogate", tws_surrogate(&context, &t, in.X, in.y, in.X2, in.y2, in.a, in.B, &out.two, NULL, NULL),
                 r > c ? "samples " : "inputs ");
@@ -528,8 +529,10 @@ static void other_sizes(size_t r, size_t c) {
     plan.alpha1 = plan.alpha2 = none;
     plan.rows = r, plan.columns = c;
     plan.report = hear;
-    refused_for("sweep, grid", tws_sweep(&context, &config, &plan), "plan.alpha1[0] is 0.5");
-    plan.alpha1 = exponents, plan.rows = 1;
+    refused_for("sweep, grid", tws_sweep(&context, &config, &plan), "plan.columns is ");
+    plan.rows = most, plan.columns = 1;
+    refused_for("sweep, rows", tws_sweep(&context, &config, &plan), "plan.rows is ");
+    plan.alpha1 = exponents, plan.rows = 1, plan.columns = c;
     refused("sweep, columns", tws_sweep(&context, &config, &plan));
     plan.columns = 1;
     plan.alpha2 = exponents;
