@@ -2,7 +2,7 @@
 # The one test command:  sh tests/run.sh [-a] [-v] [-k PATTERN] [-K KERNEL]
 #
 #   -a           in full, which takes hours: fuzz, matrix, sanitize, analyze, and test_large with an
-#                array of 8.6 GB; without it, a short form of each. Also coverage
+#                array of 8.6 GB; without it, a short form of each. Also coverage, and -K all
 #   -k PATTERN   only the parts whose name matches the extended regular expression (test_gemm,
 #                test_gemm-double, compile, structure, narrow, readout, npy, cli, mutants ...)
 #   -K KERNEL    only the test programs, with plain, sse2, avx2, avx512, neon or amx where they would
@@ -233,6 +233,7 @@ if [ -z "$kernel" ]; then
     script lessons 600 sh "$tests/lessons.sh"
     script browser 600 sh "$tests/browser.sh"
     if [ -n "$long" ]; then
+        script kernels 14400 sh "$tests/run.sh" -K all
         script fuzz 7200 sh "$tests/fuzz.sh" -t 600
         script matrix 14400 sh "$tests/matrix.sh"
         script sanitize 14400 sh "$tests/sanitize.sh"
@@ -240,7 +241,7 @@ if [ -z "$kernel" ]; then
         script mutants 1800 sh "$tests/mutants.sh"
         script coverage 3600 sh "$tests/coverage.sh"
     else
-        # a minute for each target; eleven minutes have been seen on two cores that others used too
+        # a minute for each target
         script fuzz 1800 sh "$tests/fuzz.sh" -t 60
         script matrix 900 sh "$tests/matrix.sh" -s
         script sanitize 900 sh "$tests/sanitize.sh" -s
