@@ -91,29 +91,31 @@ tell() {
     cat "$4.told"
 }
 
-# program NUMBER "NAME FILE FLAGS": builds one test program and runs it.
+# build NUMBER "PROGRAM FILE FLAGS": what the compiler says goes to PROGRAM.log.
+build() {
+    set -- $2
+    build_program=$tmp/$1 build_file=$2
+    shift 2
+    $CC -std=c99 -O2 -I"$TWOSTEP_DIR" -I"$tests" "$@" -o "$build_program" "$tests/$build_file" -lm \
+        >"$build_program.log" 2>&1 || echo "$build_file does not compile" >>"$build_program.log"
+}
+
+# program NUMBER "NAME TEST PROGRAM": runs one test.
 program() {
     program_start=$(date +%s)
-    set -- "$1" $2
-    program_name=$2 program_file=$3
-    shift 3
-    program_flags=$*
-    program_out=$tmp/$program_name.out
-    program_limit=300 program_full=
-    case $program_name in
-    *-full) program_limit=1200 program_full=full ;;
+    set -- $2
+    program_out=$tmp/$1.out program_limit=300 program_words=$2
+    case $1 in
+    *-full) program_limit=1200 program_words=full ;;
     *@*) program_limit=1200 ;; # without vectors one takes nine minutes
     esac
-    if $CC -std=c99 -O2 -I"$TWOSTEP_DIR" -I"$tests" $program_flags -o "$tmp/$program_name" \
-        "$tests/$program_file" -lm >"$program_out" 2>&1; then
-        (cd "$tests" && limited $program_limit "$tmp/$program_name" $program_full) >>"$program_out" 2>&1
+    cat "$tmp/$3.log" >"$program_out"
+    program_status=1
+    if [ -x "$tmp/$3" ]; then
+        (cd "$tests" && limited $program_limit "$tmp/$3" $program_words) >>"$program_out" 2>&1
         program_status=$?
-    else
-        echo "$program_file does not compile" >>"$program_out"
-        program_status=1
     fi
-    tell "$program_name" "$program_status" $(($(date +%s) - program_start)) "$program_out"
-    rm -f "$tmp/$program_name"
+    tell "$1" "$program_status" $(($(date +%s) - program_start)) "$program_out"
 }
 
 # beside NAME SECONDS INTERPRETER FILE: puts down a part that needs one core, to be run beside others.
@@ -188,23 +190,34 @@ elif [ -n "$kernel" ] && ! has_kernel "$kernel"; then
     exit 2
 fi
 
-# The test programs, the double ones after all the float ones.
+# The tests, the double ones after all the float ones. One program holds them all but test_large, as the
+# compiler takes longer over twostep.h than most of them run.
+: >"$tmp/builds"
+test_of() { # test_of LIST NAME TEST ID FLAGS: NAME runs TEST of the program with these flags
+    printf '%s\n' "$2" | grep -Eq -- "$pattern" || return 0
+    case $3 in
+    test_large) test_program=test_large$4 test_file=test_large.c ;;
+    *) test_program=suite$4 test_file=suite.c ;;
+    esac
+    echo "$2 $3 $test_program" >>"$tmp/$1"
+    echo "$test_program $test_file $5" >>"$tmp/builds"
+}
 for file in "$tests"/test_*.c; do
-    [ -f "$file" ] || continue
+    name=$(basename "$file" .c)
     for k in ${kernels:-auto}; do
-        name=$(basename "$file" .c) at= flags=
+        at= flags=
         [ $k = auto ] || at=@$k flags=$(kernel_flags $k)
-        echo "$name$at $name.c $flags" >>"$tmp/float"
+        test_of float $name$at $name "$at" "$flags"
         head -n 3 "$file" | grep -q 'float only' ||
-            echo "$name-double$at $name.c -DTWOSTEP_DOUBLE $flags" >>"$tmp/double"
-        [ "$long$name" != 1test_large ] || echo "$name$at-full $name.c $flags" >>"$tmp/double"
+            test_of double $name-double$at $name "-double$at" "-DTWOSTEP_DOUBLE $flags"
+        [ "$long$name" != 1test_large ] || test_of double $name$at-full $name "$at" "$flags"
     done
 done
-cat "$tmp/float" "$tmp/double" 2>/dev/null |
-    while read -r name rest; do
-        printf '%s\n' "$name" | grep -Eq -- "$pattern" && echo "$name $rest"
-    done >"$tmp/programs"
+sort -u "$tmp/builds" >"$tmp/builds-once"
+two_at_a_time "$tmp/builds-once" build "$tmp"
+cat "$tmp/float" "$tmp/double" >"$tmp/programs" 2>/dev/null
 two_at_a_time "$tmp/programs" program "$tmp"
+rm -f "$tmp"/suite* "$tmp"/test_large*
 
 # A python3 that has NumPy, if there is one: the first in the path may lack what the system's has.
 numpy=python3
