@@ -57,3 +57,11 @@ else
 fi
 
 has() { command -v "$1" >/dev/null 2>&1; }
+
+# program_of TEST: the file that holds it.
+program_of() {
+    case $1 in
+    test_large) echo test_large ;; # wants system headers of its own
+    *) echo suite ;;
+    esac
+}

@@ -195,12 +195,9 @@ fi
 : >"$tmp/builds"
 test_of() { # test_of LIST NAME TEST ID FLAGS: NAME runs TEST of the program with these flags
     printf '%s\n' "$2" | grep -Eq -- "$pattern" || return 0
-    case $3 in
-    test_large) test_program=test_large$4 test_file=test_large.c ;;
-    *) test_program=suite$4 test_file=suite.c ;;
-    esac
-    echo "$2 $3 $test_program" >>"$tmp/$1"
-    echo "$test_program $test_file $5" >>"$tmp/builds"
+    test_file=$(program_of "$3")
+    echo "$2 $3 $test_file$4" >>"$tmp/$1"
+    echo "$test_file$4 $test_file.c $5" >>"$tmp/builds"
 }
 for file in "$tests"/test_*.c; do
     name=$(basename "$file" .c)

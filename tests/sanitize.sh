@@ -57,8 +57,7 @@ tool() {
         echo "$tool_name $tool_test $tool_by" >>"$tmp/jobs"
         case $tool_test in
         planted) echo "$tool_name planted $*" ;;
-        test_large) echo "$tool_name test_large $*" ;;
-        *) echo "$tool_name suite $*" ;; # holds all the others
+        *) echo "$tool_name $(program_of "$tool_test") $*" ;;
         esac >>"$tmp/programs"
     done
 }
@@ -122,18 +121,11 @@ one() {
     valgrind) one_by='valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=all' ;;
     *) one_by= ;;
     esac
-    case $2 in
-    planted) one_program=$tmp/$1-planted ;;
-    test_large) one_program=$tmp/$1-test_large ;;
-    *) one_program=$tmp/$1-suite ;;
-    esac
+    one_how=tested one_program=$tmp/$1-$(program_of "$2")
+    [ "$2" != planted ] || one_how=planted one_program=$tmp/$1-planted
     cat "$one_program.log" >"$one_out"
     one_word=failed
-    case $2 in
-    planted) planted "$one_program" ;;
-    test_large) tested "$one_program" ;;
-    *) tested "$one_program" "$2" ;;
-    esac && one_word=passed
+    $one_how "$one_program" "$2" && one_word=passed
     told "$one_out" $one_word $one_start "$(printf '%-14s %-18s' "$1" "$2")"
 }
 sort -u "$tmp/programs" >"$tmp/builds"
