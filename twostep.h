@@ -620,7 +620,8 @@ TWS_API tws_svd_options tws_default_svd_options(size_t top);
  * left vectors and residuals always come from a last product in double; where that shows that the
  * tolerance is missed, the call goes on in double. The tolerance holds for the residuals: within
  * it, and about 1e-8 s_1, of each value lies one of the matrix. Of values closer than some
- * tolerances to each other the last may be passed over. Aliasing: the arrays must not overlap.
+ * tolerances to each other the last may be passed over. A residual cannot be made less than about
+ * 1e-13 s_1 / s_k, which matters below a tolerance of 1e-7. Aliasing: the arrays must not overlap.
  * With context->reduce, matrix is this process's block of rows of a taller matrix (rows == 0 is
  * then allowed), left holds the local entries of u_k, everything else is the same in every
  * process; one reduction of 2 columns numbers per pass. A left vector of a zero value may then be
@@ -629,8 +630,9 @@ TWS_API tws_svd_options tws_default_svd_options(size_t top);
  * columns for every 128 rows, of which at most 64 parts are made.
  * Errors: TWS_BAD_ARGUMENT, TWS_TOO_LARGE, TWS_OUT_OF_MEMORY, TWS_UNAVAILABLE, TWS_NOT_FINITE
  * (NaN or infinity in the matrix, or a value above the largest double), TWS_CALLBACK_FAILED
- * (reduce), TWS_NOT_CONVERGED (max_passes reached: values, vectors and residuals hold best
- * estimates, result says how many are good). In the other cases the outputs are not to be used.
+ * (reduce), TWS_NOT_CONVERGED (max_passes reached, or the tolerance is less than rounding allows:
+ * values, vectors and residuals hold best estimates, result says how many are good). In the other
+ * cases the outputs are not to be used.
  * Threads: safe if contexts differ. Determinism: D1. Cost: 16 rows columns flops per pass, which
  * takes as long as reading the matrix once.
  */
@@ -6131,6 +6133,7 @@ TWS_API tws_status tws_gemm_strassen(tws_context *context, int levels, tws_trans
  * Products may run in the precision of the matrix first: rounding moves a residual to about 1e-7,
  * and what is found is measured in double at the end; where it falls short, the vectors found start
  * a space in double. There squaring M costs nothing that matters: s is right to 1e-8 s_1 at worst.
+ * Where residuals measured are still too large, that space grows on for a smaller bound.
  * Matrices of a pencil advance in lock step, each with a space of its own. When the basis is
  * full, the best Ritz vectors and the pending block are kept (thick restart, Wu and Simon 2000);
  * T is then dense, and Gram-Schmidt fills it in by itself.
@@ -6157,6 +6160,7 @@ TWS_API tws_status tws_gemm_strassen(tws_context *context, int levels, tws_trans
                              /* so many numbers add up to 2 roundings in single precision */
 #define TWSI_SVD_WHOLE 262144 /* numbers of a matrix too small to be divided */
 #define TWSI_SVD_FAST 1e-6   /* smallest tolerance that products in single precision can reach */
+#define TWSI_SVD_ROUNDING 1e-14 /* of M^T M in double, and more: smaller bounds change nothing */
 #define TWSI_SVD_SEGMENT 1024 /* columns that one task sums over the parts */
 #define TWSI_SVD_MAX_FULL 4096
 
@@ -6176,6 +6180,7 @@ typedef struct twsi_svd {
     void *user;
     size_t rows, columns;
     double unit;     /* a power of two; inside, M stands for unit M: squares in range */
+    double strict;   /* part of the tolerance that a Ritz pair may use */
     uint64_t random; /* state of the generator */
     size_t passes, products;
     size_t begun; /* passes when this space was begun */
@@ -6766,12 +6771,13 @@ typedef enum twsi_svd_verdict {
 TWSI_FN double twsi_svd_allowed(const twsi_svd *svd, size_t i) {
     const double top = sqrt(svd->value[0]);
     const double s = fmax(sqrt(svd->value[i]), 1e-7 * top);
-    return fmax(0.5 * svd->options.tolerance * top * s, 1e-14 * svd->value[0]);
+    return fmax(svd->strict * svd->options.tolerance * s, TWSI_SVD_ROUNDING * top) * top;
 }
 
 /* Squares of singular values from fast products are right to about this, relative to the largest:
    some sixteen units in the last place of a float. */
 #define TWSI_SVD_FAST_SQUARE 1e-6
+#define TWSI_SVD_FAST_NOISE 2e-7 /* ... and mostly to this */
 
 /* How many values are wanted, among the Ritz values known now. */
 TWSI_FN size_t twsi_svd_wanted(const twsi_svd *svd) {
@@ -7256,22 +7262,66 @@ TWSI_FN void twsi_svd_divide(twsi_svd *svd) {
         svd->slab_rows = twsi_max(8, twsi_min(TWSI_SVD_ROWS, TWSI_SVD_SLAB / 4 / n / 8 * 8));
 }
 
-/* Have the fast products left a residual above the tolerance, or a value in doubt that may lie
-   above the level and was not counted? */
+/* Is the residual of value k, above the level, above the tolerance? */
+TWSI_FN int twsi_svd_short(const twsi_svd *svd, const twsi_svd_output *out, size_t k) {
+    return !(out->residuals[k] <= svd->options.tolerance) &&
+           !(out->values[k] <= svd->options.stop_below && svd->options.stop_below > 0.0);
+}
+
+/* Have the fast products left a residual above the tolerance, values in an order that rounding has
+   made, or one in doubt that may lie above the level and was not counted? */
 TWSI_FN int twsi_svd_missed(const twsi_svd *svd, const twsi_svd_output *out) {
     const double below = svd->options.stop_below * svd->unit;
+    const double margin = 10.0 * svd->options.tolerance;
     const size_t wanted = twsi_svd_wanted(svd);
     size_t k;
     for (k = 0; k < wanted; k++) {
-        if (!(out->residuals[k] <= svd->options.tolerance)) return 1;
+        if (twsi_svd_short(svd, out, k)) return 1;
         if (below > 0.0 && !(out->values[k] > svd->options.stop_below))
             return 1; /* rounding had lifted it above the level, where it takes a place */
+        /* (s + margin s_1)^2 may have seemed less than s^2: another value may belong in its place */
+        if (margin * (2.0 * out->values[k] + margin * out->values[0]) <
+            TWSI_SVD_FAST_NOISE * out->values[0])
+            return 1;
     }
     if (wanted == svd->options.top) return 0;
     if (!(svd->value[0] > 1e-24)) return 1; /* squares that vanish */
     return !((wanted < svd->done ? svd->value[wanted] : 0.0) +
                  TWSI_SVD_FAST_SQUARE * svd->value[0] <
              below * below);
+}
+
+/* Is a residual too large that a smaller bound, still above rounding, would make smaller? */
+TWSI_FN int twsi_svd_improvable(const twsi_svd *svd, const twsi_svd_output *out) {
+    const double reach = svd->strict * svd->options.tolerance, most = out->values[0];
+    const size_t wanted = twsi_svd_wanted(svd);
+    size_t k;
+    if (svd->done == svd->columns) return 0;
+    for (k = 0; k < wanted; k++)
+        if (twsi_svd_short(svd, out, k) &&
+            reach * fmax(out->values[k], 1e-7 * most) > TWSI_SVD_ROUNDING * most)
+            return 1;
+    return 0;
+}
+
+/* Outputs from a space in double. A Ritz value knows nothing of what cleaning its u of larger ones
+   does to a small one: where the residuals measured are too large, the same space grows on for a
+   smaller bound. */
+TWSI_FN tws_status twsi_svd_refine(twsi_svd *svd, const twsi_svd_output *out) {
+    tws_status status = twsi_svd_finish(svd, out);
+    while (status == TWS_OK && svd->status == TWS_OK && twsi_svd_improvable(svd, out)) {
+        if (twsi_svd_beyond(svd, svd->size - svd->done)) {
+            svd->status = TWS_NOT_CONVERGED;
+            break;
+        }
+        if (svd->size > svd->capacity) status = twsi_svd_restart(svd);
+        svd->strict *= 0.1;
+        svd->check = svd->steps;
+        svd->ended = 0;
+        if (status == TWS_OK) status = twsi_svd_iterate(svd);
+        if (status == TWS_OK) status = twsi_svd_finish(svd, out);
+    }
+    return status;
 }
 
 /* Outputs from a space that fast products have made. Where they were too coarse (residuals are
@@ -7282,10 +7332,10 @@ TWSI_FN tws_status twsi_svd_settle(twsi_svd *svd, const twsi_svd_output *out) {
     const int finite = svd->status != TWS_NOT_FINITE;
     tws_status status = TWS_OK;
     if (svd->status == TWS_UNAVAILABLE) return svd->status;
+    if (svd->fast && finite && !coarse) return twsi_svd_refine(svd, out);
     if (svd->fast && finite) {
         status = twsi_svd_finish(svd, out);
-        if (status != TWS_OK || !coarse || svd->status != TWS_OK || !twsi_svd_missed(svd, out))
-            return status;
+        if (status != TWS_OK || svd->status != TWS_OK || !twsi_svd_missed(svd, out)) return status;
         good = twsi_min(svd->made, svd->widest);
         if (twsi_svd_beyond(svd, twsi_max(good, svd->width))) {
             svd->status = TWS_NOT_CONVERGED;
@@ -7299,7 +7349,7 @@ TWSI_FN tws_status twsi_svd_settle(twsi_svd *svd, const twsi_svd_output *out) {
         twsi_svd_begin(svd, good);
     }
     status = twsi_svd_iterate(svd);
-    return status == TWS_OK ? twsi_svd_finish(svd, out) : status;
+    return status == TWS_OK ? twsi_svd_refine(svd, out) : status;
 }
 
 /* Counts, and the sentence of a failure to converge. */
@@ -7321,8 +7371,11 @@ TWSI_FN tws_status twsi_svd_conclude(const twsi_svd *svd, const twsi_svd_output 
     result->products = svd->products;
     if (svd->status == TWS_OK && k >= result->wanted) return TWS_OK;
     return twsi_fail(svd->context, TWS_NOT_CONVERGED,
-                     "%lu of %lu wanted singular values converged to options.tolerance = %g in %lu "
-                     "passes (options.max_passes = %lu)",
+                     svd->status == TWS_OK
+                         ? "%lu of %lu wanted singular values converged to options.tolerance = %g "
+                           "in %lu passes; rounding allows no less (options.max_passes = %lu)"
+                         : "%lu of %lu wanted singular values converged to options.tolerance = %g "
+                           "in %lu passes (options.max_passes = %lu)",
                      (unsigned long)twsi_min(k, result->wanted), (unsigned long)result->wanted,
                      svd->options.tolerance, (unsigned long)svd->passes,
                      (unsigned long)svd->options.max_passes);
@@ -7380,6 +7433,7 @@ TWSI_FN void twsi_svd_open(twsi_svd *svd, tws_context *context, twsi_pool *pool,
     svd->rows = rows;
     svd->columns = columns;
     svd->random = svd->options.seed;
+    svd->strict = 0.5;
 }
 
 /* On the way out with TWS_NOT_FINITE: names the entry, if it is in this array of this process. */

@@ -233,6 +233,71 @@ static void test_spectra(tws_context *context, int heavy) {
         }
 }
 
+/* Small values beside a large one: squared they drown in the rounding of products in tws_real, and
+   what tells them apart is measured. Few of many such matrices show it: an order that rounding has
+   made (two small values, one wanted), and residuals that grow when u is cleaned of larger ones. */
+static void test_small_values(tws_context *context, int heavy) {
+    const int count = heavy ? 3000 : 300;
+    double values[8], residuals[8];
+    tws_svd_result result;
+    int trial, i;
+    for (trial = 0; trial < count; trial++) {
+        const int two = trial % 2;
+        const size_t m = two ? 4 + (size_t)trial / 2 % 5 : 5 + (size_t)trial / 2 % 3;
+        const size_t n = two ? 3 : 8 + (size_t)trial / 2 % 5, least = m < n ? m : n;
+        tws_svd_options options = tws_default_svd_options(least - 1);
+        double spectrum[8], *all;
+        tws_real *a;
+        for (i = 0; i < (int)least; i++) spectrum[i] = i == 0 ? 1.0 : pow(10.0, -6.0 * fabs(test_uniform()));
+        if (two) {
+            spectrum[1] = 2e-5 + 1e-5 * test_uniform();
+            spectrum[2] = 0.3 * spectrum[1];
+        }
+        a = constructed(m, n, n, spectrum, least);
+        all = jacobi(a, m, n, n);
+        options.seed = (uint64_t)trial;
+        CHECK(tws_svd(context, &options, a, m, n, n, values, NULL, NULL, residuals, &result) == TWS_OK);
+        CHECK(result.converged == least - 1);
+        for (i = 0; i < (int)least - 1; i++) {
+            CHECK(fabs(values[i] - all[i]) <= 1e-5 * all[0]);
+            CHECK(residuals[i] <= 1e-6);
+        }
+        free(a);
+        free(all);
+    }
+}
+
+/* A tolerance below what products of M^T M can reach for small values: the call ends soon, says why,
+   and what it reports is as good as rounding allows; max_passes is kept on the way there. */
+static void test_out_of_reach(tws_context *context) {
+    enum { M = 34, N = 22, TOP = 21 };
+    tws_svd_options options = tws_default_svd_options(TOP);
+    double spectrum[N], values[TOP], residuals[TOP];
+    tws_svd_result result;
+    size_t i, given, kept = 0;
+    tws_real *a;
+    for (i = 0; i < N; i++) spectrum[i] = pow(0.5, (double)i);
+    a = constructed(M, N, N, spectrum, N);
+    options.tolerance = 1e-12;
+    CHECK(tws_svd(context, &options, a, M, N, N, values, NULL, NULL, residuals, &result) == TWS_NOT_CONVERGED);
+    CHECK(strstr(context->message, "rounding allows no less") != NULL);
+    CHECK(result.converged >= 4 && result.converged < TOP && result.passes <= 40);
+    for (i = 0; i < TOP; i++) CHECK(residuals[i] * values[i] <= 1e-13 * values[0]);
+    options.tolerance = 1e-8;
+    for (given = 1; given < 40; given++) {
+        options.max_passes = given;
+        if (tws_svd(context, &options, a, M, N, N, values, NULL, NULL, residuals, &result) == TWS_NOT_CONVERGED) {
+            CHECK(strstr(context->message, "rounding allows no less") == NULL);
+            kept++;
+        } else {
+            CHECK(result.converged == TOP);
+        }
+        CHECK(result.passes <= given + 2 * 3);
+    }
+    CHECK(kept >= 4 && kept < 30);
+    free(a);
+}
+
 static void test_zero(tws_context *context) {
     static const tws_real a[35] = {0};
     const double zero[5] = {0, 0, 0, 0, 0};
@@ -1202,6 +1267,8 @@ int main(void) {
         test_zero(&context);
         test_restart(&context);
         test_max_passes(&context);
+        test_small_values(&context, kernel == 1);
+        test_out_of_reach(&context);
         test_all_values(&context);
         test_pencil(&context, 120, 90, 6, 0);
         test_pencil(&context, 200, 300, 9, 1);
