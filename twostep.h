@@ -608,7 +608,7 @@ TWS_API tws_svd_options tws_default_svd_options(size_t top);
  *   left       top x rows, u_k in row k, or NULL
  *   right      top x columns, v_k in row k, or NULL
  *   residuals  top entries, max(|M v_k - s_k u_k|, |M^T u_k - s_k v_k|) / s_1, or a bound on it
- *              that is higher by at most a fifth of the tolerance, or 2e-10; or NULL
+ *              that is higher by at most a fifth of the tolerance; or NULL
  *   result     counts, or NULL; set also when values have not converged
  *
  * Vectors are orthonormal to about 1e-12, for repeated and zero values too. A value that occurs
@@ -618,10 +618,12 @@ TWS_API tws_svd_options tws_default_svd_options(size_t top);
  * the vectors zero and the residuals 1.
  * Accuracy: with a tolerance of 1e-6 or more the space is built from products in tws_real. Values,
  * left vectors and residuals always come from a last product in double; where that shows that the
- * tolerance is missed, the call goes on in double. The tolerance holds for the residuals: within
- * it, and about 1e-8 s_1, of each value lies one of the matrix. Of values closer than some
- * tolerances to each other the last may be passed over. A residual cannot be made less than about
- * 1e-13 s_1 / s_k, which matters below a tolerance of 1e-7. Aliasing: the arrays must not overlap.
+ * tolerance is missed, or that rounding may have mistaken the order of the last (values below 1e-2
+ * s_1 with the default tolerance; top at most 64, or a quarter of what max_basis has beyond it),
+ * the call goes on in double. The tolerance holds for the residuals: within it, and about 1e-8 s_1,
+ * of each value lies one of the matrix. Of values closer than some tolerances to each other the
+ * last may be passed over. Rounding leaves residuals of up to 1e-14 s_1 / s_k, which matters to
+ * tolerances below 1e-7. Aliasing: the arrays must not overlap.
  * With context->reduce, matrix is this process's block of rows of a taller matrix (rows == 0 is
  * then allowed), left holds the local entries of u_k, everything else is the same in every
  * process; one reduction of 2 columns numbers per pass. A left vector of a zero value may then be
@@ -630,7 +632,8 @@ TWS_API tws_svd_options tws_default_svd_options(size_t top);
  * columns for every 128 rows, of which at most 64 parts are made.
  * Errors: TWS_BAD_ARGUMENT, TWS_TOO_LARGE, TWS_OUT_OF_MEMORY, TWS_UNAVAILABLE, TWS_NOT_FINITE
  * (NaN or infinity in the matrix, or a value above the largest double), TWS_CALLBACK_FAILED
- * (reduce), TWS_NOT_CONVERGED (max_passes reached, or the tolerance is less than rounding allows:
+ * (reduce), TWS_NOT_CONVERGED (max_passes reached, the tolerance less than rounding allows, or a
+ * value repeated more than 62 times, less with a small max_basis, so that copies may be missing:
  * values, vectors and residuals hold best estimates, result says how many are good). In the other
  * cases the outputs are not to be used.
  * Threads: safe if contexts differ. Determinism: D1. Cost: 16 rows columns flops per pass, which
@@ -6160,7 +6163,7 @@ TWS_API tws_status tws_gemm_strassen(tws_context *context, int levels, tws_trans
                              /* so many numbers add up to 2 roundings in single precision */
 #define TWSI_SVD_WHOLE 262144 /* numbers of a matrix too small to be divided */
 #define TWSI_SVD_FAST 1e-6   /* smallest tolerance that products in single precision can reach */
-#define TWSI_SVD_ROUNDING 1e-14 /* of M^T M in double, and more: smaller bounds change nothing */
+#define TWSI_SVD_ROUNDING 2e-14 /* residual of M^T M that products in double reach for certain */
 #define TWSI_SVD_SEGMENT 1024 /* columns that one task sums over the parts */
 #define TWSI_SVD_MAX_FULL 4096
 
@@ -6184,6 +6187,7 @@ typedef struct twsi_svd {
     uint64_t random; /* state of the generator */
     size_t passes, products;
     size_t begun; /* passes when this space was begun */
+    size_t limit; /* max_passes, or less while a space grows on */
 
     /* one product */
     size_t chunks, chunk_rows;
@@ -6225,6 +6229,7 @@ typedef struct twsi_svd {
     size_t steps, check, since; /* steps taken; the next look; the last look */
     double distance;            /* from convergence, at the last look */
     int ended;
+    int crowded;                /* ended as the block cannot be wider */
     tws_status status;          /* of the last step */
 } twsi_svd;
 
@@ -6637,7 +6642,7 @@ TWSI_FN void twsi_svd_refill(twsi_svd *svd, size_t count) {
 /* Would a product with so many vectors take more passes than there may be? */
 TWSI_FN int twsi_svd_beyond(const twsi_svd *svd, size_t count) {
     const size_t group = svd->matrix != NULL ? TWSI_SVD_GROUP : TWSI_SVD_WIDTH;
-    return svd->passes + twsi_ceil_div(count, group) > svd->options.max_passes;
+    return svd->passes + twsi_ceil_div(count, group) > svd->limit;
 }
 
 /* W = Q B: the independent vectors of the block become the next pending block, at basis + done. */
@@ -6771,7 +6776,7 @@ typedef enum twsi_svd_verdict {
 TWSI_FN double twsi_svd_allowed(const twsi_svd *svd, size_t i) {
     const double top = sqrt(svd->value[0]);
     const double s = fmax(sqrt(svd->value[i]), 1e-7 * top);
-    return fmax(svd->strict * svd->options.tolerance * s, TWSI_SVD_ROUNDING * top) * top;
+    return svd->strict * fmax(svd->options.tolerance * s, TWSI_SVD_ROUNDING * top) * top;
 }
 
 /* Squares of singular values from fast products are right to about this, relative to the largest:
@@ -6880,7 +6885,8 @@ TWSI_FN tws_status twsi_svd_look(twsi_svd *svd) {
     if (verdict == TWSI_SVD_WIDEN && !twsi_svd_beyond(svd, svd->size - svd->done)) {
         const size_t width = svd->size - svd->done;
         const size_t more = twsi_min(width, svd->widest - twsi_min(svd->widest, width));
-        if (more == 0 && svd->capacity < svd->columns) return TWS_NOT_CONVERGED;
+        svd->crowded = more == 0 && svd->capacity < svd->columns;
+        if (svd->crowded) return TWS_NOT_CONVERGED;
         twsi_svd_refill(svd, more);
     }
     twsi_svd_plan(svd);
@@ -7062,6 +7068,7 @@ TWSI_FN tws_status twsi_svd_finish(twsi_svd *svd, const twsi_svd_output *out) {
     const size_t n = svd->columns, m = svd->rows;
     double largest = 0.0;
     size_t i, k, top, known, first, end = 0;
+    uint64_t random;
     tws_status status = twsi_svd_ritz(svd, 1);
     if (status != TWS_OK) return status;
     largest = sqrt(svd->value[0]);
@@ -7078,6 +7085,7 @@ TWSI_FN tws_status twsi_svd_finish(twsi_svd *svd, const twsi_svd_output *out) {
     status = twsi_svd_multiply(svd, out->right, top, out->left, out->back);
     if (status != TWS_OK) return status;
     memcpy(out->image, out->left, top * m * sizeof *out->left);
+    random = svd->random; /* processes draw for their rows, and must agree on the next columns */
     for (k = 0; k < top && status == TWS_OK; k++) {
         double *u = out->left + k * m, *image = out->image + k * m, miss = 0.0;
         int made;
@@ -7089,10 +7097,11 @@ TWSI_FN tws_status twsi_svd_finish(twsi_svd *svd, const twsi_svd_output *out) {
         out->bound[k] = made || svd->status != TWS_OK || out->values[k] < 1e-3 * largest
                             ? HUGE_VAL
                             : out->forth[k] / out->values[k] * largest;
-        if (!(out->bound[k] > fmax(1e-10, 0.1 * svd->options.tolerance) * largest)) continue;
+        if (!(out->bound[k] > 0.1 * svd->options.tolerance * largest)) continue;
         first = twsi_min(first, k);
         end = k + 1;
     }
+    svd->random = random;
     if (status == TWS_OK && first < end)
         status = twsi_svd_multiply(svd, NULL, end - first, out->left + first * m,
                                    out->back + first * n);
@@ -7268,21 +7277,16 @@ TWSI_FN int twsi_svd_short(const twsi_svd *svd, const twsi_svd_output *out, size
            !(out->values[k] <= svd->options.stop_below && svd->options.stop_below > 0.0);
 }
 
-/* Have the fast products left a residual above the tolerance, values in an order that rounding has
-   made, or one in doubt that may lie above the level and was not counted? */
+/* Have the fast products left a residual above the tolerance, or a value in doubt that may lie
+   above the level and was not counted? */
 TWSI_FN int twsi_svd_missed(const twsi_svd *svd, const twsi_svd_output *out) {
     const double below = svd->options.stop_below * svd->unit;
-    const double margin = 10.0 * svd->options.tolerance;
     const size_t wanted = twsi_svd_wanted(svd);
     size_t k;
     for (k = 0; k < wanted; k++) {
         if (twsi_svd_short(svd, out, k)) return 1;
         if (below > 0.0 && !(out->values[k] > svd->options.stop_below))
             return 1; /* rounding had lifted it above the level, where it takes a place */
-        /* (s + margin s_1)^2 may have seemed less than s^2: another value may belong in its place */
-        if (margin * (2.0 * out->values[k] + margin * out->values[0]) <
-            TWSI_SVD_FAST_NOISE * out->values[0])
-            return 1;
     }
     if (wanted == svd->options.top) return 0;
     if (!(svd->value[0] > 1e-24)) return 1; /* squares that vanish */
@@ -7291,54 +7295,73 @@ TWSI_FN int twsi_svd_missed(const twsi_svd *svd, const twsi_svd_output *out) {
              below * below);
 }
 
-/* Is a residual too large that a smaller bound, still above rounding, would make smaller? */
-TWSI_FN int twsi_svd_improvable(const twsi_svd *svd, const twsi_svd_output *out) {
-    const double reach = svd->strict * svd->options.tolerance, most = out->values[0];
+/* May rounding in the fast products have put the last of top before a larger one? So it is where
+   (s + margin s_1)^2 may have seemed less than s^2. Looked into only where a space in double starts
+   from all that was found: then nothing is lost on the way. */
+TWSI_FN int twsi_svd_doubtful(const twsi_svd *svd, const twsi_svd_output *out) {
+    const double margin = 10.0 * svd->options.tolerance;
+    const size_t top = svd->options.top;
+    if (svd->made < top || top == svd->columns || top > svd->widest) return 0;
+    return margin * (2.0 * out->values[top - 1] + margin * out->values[0]) <
+           TWSI_SVD_FAST_NOISE * out->values[0];
+}
+
+/* The largest residual above the tolerance, 0 if there is none. */
+TWSI_FN double twsi_svd_worst(const twsi_svd *svd, const twsi_svd_output *out) {
     const size_t wanted = twsi_svd_wanted(svd);
+    double worst = 0.0;
     size_t k;
-    if (svd->done == svd->columns) return 0;
     for (k = 0; k < wanted; k++)
-        if (twsi_svd_short(svd, out, k) &&
-            reach * fmax(out->values[k], 1e-7 * most) > TWSI_SVD_ROUNDING * most)
-            return 1;
-    return 0;
+        if (twsi_svd_short(svd, out, k)) worst = fmax(worst, out->residuals[k]);
+    return worst;
 }
 
 /* Outputs from a space in double. A Ritz value knows nothing of what cleaning its u of larger ones
    does to a small one: where the residuals measured are too large, the same space grows on for a
-   smaller bound. */
+   smaller bound, a while, and again if that has halved the worst. */
 TWSI_FN tws_status twsi_svd_refine(twsi_svd *svd, const twsi_svd_output *out) {
     tws_status status = twsi_svd_finish(svd, out);
-    while (status == TWS_OK && svd->status == TWS_OK && twsi_svd_improvable(svd, out)) {
+    double before = HUGE_VAL, worst = twsi_svd_worst(svd, out);
+    while (status == TWS_OK && svd->status == TWS_OK && svd->done < svd->columns && worst > 0.0 &&
+           worst < 0.5 * before) {
         if (twsi_svd_beyond(svd, svd->size - svd->done)) {
             svd->status = TWS_NOT_CONVERGED;
             break;
         }
+        before = worst;
         if (svd->size > svd->capacity) status = twsi_svd_restart(svd);
         svd->strict *= 0.1;
         svd->check = svd->steps;
         svd->ended = 0;
+        svd->limit = twsi_min(svd->limit, svd->passes + 8 + (svd->passes - svd->begun) / 2);
         if (status == TWS_OK) status = twsi_svd_iterate(svd);
+        if (svd->status == TWS_NOT_CONVERGED && svd->limit < svd->options.max_passes)
+            svd->status = TWS_OK; /* only the while is over */
+        svd->limit = svd->options.max_passes;
         if (status == TWS_OK) status = twsi_svd_finish(svd, out);
+        worst = twsi_svd_worst(svd, out);
     }
     return status;
 }
 
 /* Outputs from a space that fast products have made. Where they were too coarse (residuals are
-   measured in double) or out of range, goes on in double from what they found. */
+   measured in double), in doubt or out of range, goes on in double from what they found. */
 TWSI_FN tws_status twsi_svd_settle(twsi_svd *svd, const twsi_svd_output *out) {
     const int coarse = sizeof(tws_real) < sizeof(double);
-    size_t good = 0;
     const int finite = svd->status != TWS_NOT_FINITE;
+    size_t good = 0;
+    int good_enough = 0;
     tws_status status = TWS_OK;
     if (svd->status == TWS_UNAVAILABLE) return svd->status;
     if (svd->fast && finite && !coarse) return twsi_svd_refine(svd, out);
     if (svd->fast && finite) {
         status = twsi_svd_finish(svd, out);
-        if (status != TWS_OK || svd->status != TWS_OK || !twsi_svd_missed(svd, out)) return status;
+        if (status != TWS_OK || svd->status != TWS_OK) return status;
+        good_enough = !twsi_svd_missed(svd, out);
+        if (good_enough && !twsi_svd_doubtful(svd, out)) return TWS_OK;
         good = twsi_min(svd->made, svd->widest);
         if (twsi_svd_beyond(svd, twsi_max(good, svd->width))) {
-            svd->status = TWS_NOT_CONVERGED;
+            if (!good_enough) svd->status = TWS_NOT_CONVERGED;
             return TWS_OK;
         }
         memcpy(svd->basis, out->right, good * svd->columns * sizeof *svd->basis);
@@ -7349,7 +7372,10 @@ TWSI_FN tws_status twsi_svd_settle(twsi_svd *svd, const twsi_svd_output *out) {
         twsi_svd_begin(svd, good);
     }
     status = twsi_svd_iterate(svd);
-    return status == TWS_OK ? twsi_svd_refine(svd, out) : status;
+    if (status == TWS_OK) status = twsi_svd_refine(svd, out);
+    if (good_enough && svd->status == TWS_NOT_CONVERGED && !(twsi_svd_worst(svd, out) > 0.0))
+        svd->status = TWS_OK; /* what fast products had found stands, the doubt too */
+    return status;
 }
 
 /* Counts, and the sentence of a failure to converge. */
@@ -7371,9 +7397,12 @@ TWSI_FN tws_status twsi_svd_conclude(const twsi_svd *svd, const twsi_svd_output 
     result->products = svd->products;
     if (svd->status == TWS_OK && k >= result->wanted) return TWS_OK;
     return twsi_fail(svd->context, TWS_NOT_CONVERGED,
-                     svd->status == TWS_OK
+                     svd->crowded
                          ? "%lu of %lu wanted singular values converged to options.tolerance = %g "
-                           "in %lu passes; rounding allows no less (options.max_passes = %lu)"
+                           "in %lu passes: values repeat too often for options.max_basis and top"
+                     : svd->status == TWS_OK
+                         ? "%lu of %lu wanted singular values converged to options.tolerance = %g "
+                           "in %lu passes: rounding allows no less"
                          : "%lu of %lu wanted singular values converged to options.tolerance = %g "
                            "in %lu passes (options.max_passes = %lu)",
                      (unsigned long)twsi_min(k, result->wanted), (unsigned long)result->wanted,
@@ -7433,6 +7462,7 @@ TWSI_FN void twsi_svd_open(twsi_svd *svd, tws_context *context, twsi_pool *pool,
     svd->rows = rows;
     svd->columns = columns;
     svd->random = svd->options.seed;
+    svd->limit = svd->options.max_passes;
     svd->strict = 0.5;
 }
 

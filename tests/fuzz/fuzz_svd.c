@@ -73,14 +73,14 @@ static void claims(const tws_svd_options *o, const matrix *m, tws_status status,
                    const tws_svd_result *result) {
     const size_t rows = m->rows, columns = m->columns;
     /* what is reported may be a bound, at most so much above what is measured */
-    const double above = o->tolerance > 1e-9 ? 0.2 * o->tolerance : 2e-10;
+    const double above = 0.2 * o->tolerance;
     size_t i;
     LAW(result->converged <= o->top && result->wanted <= o->top);
     LAW(status == TWS_NOT_CONVERGED || result->converged >= result->wanted);
     LAW(result->passes <= o->max_passes + late);
-    if (status == TWS_NOT_CONVERGED && result->passes + 4 < o->max_passes && (o->max_basis == 0 || o->max_basis >= columns))
-        for (i = 0; i < result->wanted; i++) /* of all matrices of a pencil, one may be to blame */
-            LAW(residuals[i] <= o->tolerance || residuals[i] * values[i] <= 1e-12 * values[0]);
+    if (result->passes + 4 < o->max_passes && (o->max_basis == 0 || o->max_basis >= columns))
+        for (i = 0; i < result->wanted; i++) /* only rounding is to blame */
+            LAW(residuals[i] <= o->tolerance * (1 + 1e-9) + 1e-14 || residuals[i] * values[i] <= 2e-13 * values[0]);
     for (i = 0; i < o->top; i++) LAW(values[i] >= 0 && values[i] - values[i] == 0 && (i == 0 || values[i] <= values[i - 1]));
     LAW(result->wanted == o->top || o->stop_below > 0);
     for (i = 0; i < result->wanted; i++) LAW(!(o->stop_below > 0) || values[i] > o->stop_below);
