@@ -619,7 +619,7 @@ TWS_API tws_svd_options tws_default_svd_options(size_t top);
  * Accuracy: with a tolerance of 1e-6 or more the space is built from products in tws_real. Values,
  * left vectors and residuals always come from a last product in double; where that shows that the
  * tolerance is missed, or that rounding may have mistaken the order of the last (values below 1e-2
- * s_1 with the default tolerance; top at most 64, or a quarter of what max_basis has beyond it),
+ * s_1 with the default tolerance; top at most 62, or a quarter of what max_basis has beyond it),
  * the call goes on in double. The tolerance holds for the residuals: within it, and about 1e-8 s_1,
  * of each value lies one of the matrix. Of values closer than some tolerances to each other the
  * last may be passed over. Rounding leaves residuals of up to 1e-14 s_1 / s_k, which matters to
@@ -6835,7 +6835,8 @@ TWSI_FN twsi_svd_verdict twsi_svd_judge(twsi_svd *svd) {
     }
     /* The directions count once they have been at work for a while and nothing unconverged
        reaches up to the group in question. */
-    if (svd->directions == 0) { /* the first block, which the convergence itself has tried */
+    if (svd->directions == 0 && svd->made == 0) {
+        /* the first block, which the convergence itself has tried */
         svd->directions = twsi_min(svd->width, svd->columns);
         svd->fresh -= svd->directions;
     }
@@ -6919,8 +6920,8 @@ TWSI_FN void twsi_svd_advance_one(void *data, size_t index, size_t worker) {
         svd->ended = 1;
 }
 
-/* Starts a space from the pending block basis[0 .. size). */
-TWSI_FN void twsi_svd_begin(twsi_svd *svd, size_t size) {
+/* Starts a space from the pending block basis[0 .. size) and more random directions. */
+TWSI_FN void twsi_svd_begin(twsi_svd *svd, size_t size, size_t more) {
     svd->done = svd->previous = svd->last = svd->steps = svd->since = 0;
     svd->begun = svd->passes;
     svd->check = 2;
@@ -6928,7 +6929,7 @@ TWSI_FN void twsi_svd_begin(twsi_svd *svd, size_t size) {
     svd->ended = 0;
     svd->status = TWS_OK;
     memset(svd->t, 0, svd->capacity * svd->capacity * sizeof *svd->t);
-    if (size < svd->width) twsi_svd_refill(svd, svd->width - size);
+    twsi_svd_refill(svd, more);
 }
 
 /* Grows the spaces until the wanted values of each have converged; every status says how. */
@@ -7295,13 +7296,29 @@ TWSI_FN int twsi_svd_missed(const twsi_svd *svd, const twsi_svd_output *out) {
              below * below);
 }
 
+/* Have fast products told the wanted values from those that are not, all of them from zero, and do
+   the outputs hold them all? Then the copies of each have been looked for. */
+TWSI_FN int twsi_svd_vetted(const twsi_svd *svd) {
+    const double below = svd->options.stop_below * svd->unit;
+    const double noise = TWSI_SVD_FAST_SQUARE * svd->value[0];
+    if (svd->made == 0 || svd->made > svd->widest) return 0;
+    return svd->value[svd->made - 1] > noise &&
+           (svd->made == svd->options.top || below * below > noise);
+}
+
+/* How many vectors a space in double can start from: beside them go random directions, unless the
+   whole space has room. */
+TWSI_FN size_t twsi_svd_room(const twsi_svd *svd) {
+    return svd->columns <= svd->widest ? svd->columns : svd->widest - svd->width;
+}
+
 /* May rounding in the fast products have put the last of top before a larger one? So it is where
    (s + margin s_1)^2 may have seemed less than s^2. Looked into only where a space in double starts
    from all that was found: then nothing is lost on the way. */
 TWSI_FN int twsi_svd_doubtful(const twsi_svd *svd, const twsi_svd_output *out) {
     const double margin = 10.0 * svd->options.tolerance;
     const size_t top = svd->options.top;
-    if (svd->made < top || top == svd->columns || top > svd->widest) return 0;
+    if (svd->made < top || top == svd->columns || top > twsi_svd_room(svd)) return 0;
     return margin * (2.0 * out->values[top - 1] + margin * out->values[0]) <
            TWSI_SVD_FAST_NOISE * out->values[0];
 }
@@ -7344,12 +7361,22 @@ TWSI_FN tws_status twsi_svd_refine(twsi_svd *svd, const twsi_svd_output *out) {
     return status;
 }
 
+/* A space in double from what fast products have found. Where they could not see all, copies of
+   every value are looked for anew, with directions of their own. */
+TWSI_FN void twsi_svd_begin_again(twsi_svd *svd, const twsi_svd_output *out) {
+    const int vetted = svd->made > 0 && twsi_svd_vetted(svd);
+    const size_t good = twsi_min(svd->made, vetted ? svd->widest : twsi_svd_room(svd));
+    if (good > 0) memcpy(svd->basis, out->right, good * svd->columns * sizeof *svd->basis);
+    if (!vetted) svd->directions = svd->fresh = 0;
+    svd->fast = 0;
+    twsi_svd_begin(svd, good, vetted ? svd->width - twsi_min(good, svd->width) : svd->width);
+}
+
 /* Outputs from a space that fast products have made. Where they were too coarse (residuals are
    measured in double), in doubt or out of range, goes on in double from what they found. */
 TWSI_FN tws_status twsi_svd_settle(twsi_svd *svd, const twsi_svd_output *out) {
     const int coarse = sizeof(tws_real) < sizeof(double);
     const int finite = svd->status != TWS_NOT_FINITE;
-    size_t good = 0;
     int good_enough = 0;
     tws_status status = TWS_OK;
     if (svd->status == TWS_UNAVAILABLE) return svd->status;
@@ -7359,18 +7386,12 @@ TWSI_FN tws_status twsi_svd_settle(twsi_svd *svd, const twsi_svd_output *out) {
         if (status != TWS_OK || svd->status != TWS_OK) return status;
         good_enough = !twsi_svd_missed(svd, out);
         if (good_enough && !twsi_svd_doubtful(svd, out)) return TWS_OK;
-        good = twsi_min(svd->made, svd->widest);
-        if (twsi_svd_beyond(svd, twsi_max(good, svd->width))) {
+        if (twsi_svd_beyond(svd, twsi_min(svd->made + svd->width, svd->widest))) {
             if (!good_enough) svd->status = TWS_NOT_CONVERGED;
             return TWS_OK;
         }
-        memcpy(svd->basis, out->right, good * svd->columns * sizeof *svd->basis);
     }
-    if (svd->fast) {
-        svd->fast = 0;
-        if (!finite) svd->fresh = svd->directions = 0;
-        twsi_svd_begin(svd, good);
-    }
+    if (svd->fast) twsi_svd_begin_again(svd, out);
     status = twsi_svd_iterate(svd);
     if (status == TWS_OK) status = twsi_svd_refine(svd, out);
     if (good_enough && svd->status == TWS_NOT_CONVERGED && !(twsi_svd_worst(svd, out) > 0.0))
@@ -7434,7 +7455,7 @@ TWSI_FN tws_status twsi_svd_solve(twsi_svd *svd, twsi_svd_output *out, size_t co
     for (j = 0; j < count && status == TWS_OK; j++) {
         svd[j].slabs = svd->slabs;
         status = twsi_svd_find_unit(svd + j);
-        twsi_svd_begin(svd + j, 0);
+        twsi_svd_begin(svd + j, 0, svd->width);
     }
     if (status == TWS_OK && svd->fast) status = twsi_svd_iterate_fast(svd, count);
     for (j = 0; j < count && status == TWS_OK; j++) {

@@ -25,7 +25,7 @@ static double fused_pass(const tws_real *w, size_t n, unsigned threads, int repe
     twsi_svd_divide(&svd);
     if (twsi_svd_prepare(&svd, &out) == TWS_OK &&
         twsi_team_open(&team, &context, svd.chunks) == TWS_OK) {
-        twsi_svd_begin(&svd, 0);
+        twsi_svd_begin(&svd, 0, svd.width);
         round.svd = &svd;
         round.count = 1;
         round.segments = twsi_ceil_div(n, TWSI_SVD_SEGMENT);

@@ -266,7 +266,7 @@ static void test_spectra(tws_context *context, int heavy) {
    what tells them apart is measured. Few of many such matrices show it: an order that rounding has
    made (two small values, one wanted), and residuals that grow when u is cleaned of larger ones. */
 static void test_small_values(tws_context *context, int heavy) {
-    const int count = heavy ? 3000 : 300;
+    const int count = heavy ? 6000 : 600;
     double values[8], residuals[8];
     tws_svd_result result;
     int trial, i;
@@ -285,11 +285,12 @@ static void test_small_values(tws_context *context, int heavy) {
         a = constructed(m, n, n, spectrum, least);
         all = jacobi(a, m, n, n);
         options.seed = (uint64_t)trial;
+        if (trial % 4 == 2) options.tolerance = 1e-7;
         CHECK(tws_svd(context, &options, a, m, n, n, values, NULL, NULL, residuals, &result) == TWS_OK);
         CHECK(result.converged == least - 1);
         for (i = 0; i < (int)least - 1; i++) {
-            CHECK(fabs(values[i] - all[i]) <= 1e-5 * all[0]);
-            CHECK(residuals[i] <= 1e-6);
+            CHECK(fabs(values[i] - all[i]) <= (10.0 * options.tolerance + 1e-8) * all[0]);
+            CHECK(residuals[i] <= options.tolerance);
         }
         free(a);
         free(all);
@@ -327,6 +328,46 @@ static void test_out_of_reach(tws_context *context) {
     free(a);
 }
 
+/* Every copy of every value, down to where products in tws_real see nothing: diagonals in random order,
+   powers of two, each some times over. */
+static void test_copies(tws_context *context, int heavy) {
+    const int count = heavy ? 1500 : 150;
+    double spectrum[40], values[40];
+    tws_real *a = (tws_real *)malloc(40 * 40 * sizeof *a);
+    tws_svd_result result;
+    int trial;
+    if (a == NULL) exit(2);
+    for (trial = 0; trial < count; trial++) {
+        const size_t n = 4 + twsi_splitmix64(&test_state) % 37;
+        tws_svd_options options = tws_default_svd_options(1 + twsi_splitmix64(&test_state) % n);
+        const double unit = trial % 3 == 0 ? ldexp(1.0, -110) : 1.0;
+        size_t places[40], i, wanted, filled = 0;
+        int exponent = 0;
+        while (filled < n) {
+            const size_t copies = 1 + twsi_splitmix64(&test_state) % 8;
+            for (i = 0; i < copies && filled < n; i++)
+                spectrum[filled++] = exponent < 25 ? ldexp(unit, -exponent) : 0.0;
+            exponent += 1 + (int)(twsi_splitmix64(&test_state) % 9);
+        }
+        for (i = 0; i < n; i++) { /* a random order, made as it grows */
+            const size_t k = twsi_splitmix64(&test_state) % (i + 1);
+            places[i] = places[k];
+            places[k] = i;
+        }
+        for (i = 0; i < n * n; i++) a[i] = 0;
+        for (i = 0; i < n; i++) a[i * n + places[i]] = (tws_real)spectrum[i];
+        if (trial % 2 == 1) options.stop_below = 0.7 * spectrum[twsi_splitmix64(&test_state) % n];
+        if (trial % 4 == 1 && !(options.stop_below > 0.0)) options.stop_below = 1e-12 * unit;
+        options.seed = (uint64_t)trial;
+        CHECK(tws_svd(context, &options, a, n, n, n, values, NULL, NULL, NULL, &result) == TWS_OK);
+        for (wanted = 0; wanted < options.top; wanted++)
+            if (options.stop_below > 0 && !(spectrum[wanted] > options.stop_below + 1e-5 * spectrum[0])) break;
+        CHECK(result.wanted >= wanted && (options.stop_below > 0 || result.wanted == options.top));
+        for (i = 0; i < result.wanted; i++) CHECK(fabs(values[i] - spectrum[i]) <= 1e-5 * spectrum[0]);
+    }
+    free(a);
+}
+
 /* What is good stays good: zeros among the wanted values leave their order in doubt, which costs passes
    where there are some left, and nothing else. A call that cannot get better ends, and says why. */
 static void test_ends(tws_context *context) {
@@ -358,7 +399,7 @@ static void test_ends(tws_context *context) {
     options.tolerance = 1e-8; /* products are not as good */
     options.max_basis = 60;
     CHECK(tws_svd_operator(context, &options, apply_coarsely, &o, M, N, values, NULL, NULL, residuals, &result) == TWS_NOT_CONVERGED);
-    CHECK(result.converged < TOP && result.passes < 400 && strstr(context->message, "rounding") != NULL);
+    CHECK(result.converged < TOP && result.passes < 2000 && strstr(context->message, "rounding") != NULL);
     free(a);
     for (i = 0; i < N; i++) spectrum[i] = i < 90 ? 1.0 : 0.5;
     a = constructed(N, N, N, spectrum, 0);
@@ -1347,6 +1388,7 @@ int main(void) {
         test_max_passes(&context);
         test_small_values(&context, kernel == 1);
         test_out_of_reach(&context);
+        test_copies(&context, kernel == 1);
         test_all_values(&context);
         test_pencil(&context, 120, 90, 6, 0);
         test_pencil(&context, 200, 300, 9, 1);
