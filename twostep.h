@@ -634,8 +634,8 @@ TWS_API tws_svd_options tws_default_svd_options(size_t top);
  * (NaN or infinity in the matrix, or a value above the largest double), TWS_CALLBACK_FAILED
  * (reduce), TWS_NOT_CONVERGED (max_passes reached, the tolerance less than rounding allows, or a
  * value repeated more than 62 times, less with a small max_basis, so that copies may be missing:
- * values, vectors and residuals hold best estimates, result says how many are good). In the other
- * cases the outputs are not to be used.
+ * values, vectors and residuals hold the last estimates, result says how many are good). In the
+ * other cases the outputs are not to be used.
  * Threads: safe if contexts differ. Determinism: D1. Cost: 16 rows columns flops per pass, which
  * takes as long as reading the matrix once.
  */
@@ -6208,8 +6208,14 @@ typedef struct twsi_svd {
     size_t last;       /* width of the last block that A was applied to */
     double norm;       /* lower bound of |A| */
     size_t directions; /* random directions that have had time to show */
-    size_t fresh;      /* ... and that have not yet */
-    size_t fresh_pass; /* pass after which the latest was added */
+    size_t fresh;      /* ... and that have not yet, added after fresh_pass passes */
+    size_t fresh_pass;
+    size_t young;      /* ... and that came later, the last after young_pass passes */
+    size_t young_pass;
+    size_t later;      /* ... and that wait for a restart to make room */
+    size_t believed;   /* directions of the space before, should this one have no room for more */
+    double *carried;   /* widest: values that this space started from, in no order */
+    size_t carried_count;
     double *basis;     /* (capacity + widest) x columns */
     double *work;      /* widest x columns */
     double *h, *sum;   /* widest x capacity: coefficients */
@@ -6634,9 +6640,22 @@ TWSI_FN void twsi_svd_fresh(twsi_svd *svd, size_t at) {
 TWSI_FN void twsi_svd_refill(twsi_svd *svd, size_t count) {
     for (; count > 0 && svd->size < svd->columns; count--) {
         twsi_svd_fresh(svd, svd->size++);
-        svd->fresh++;
-        svd->fresh_pass = svd->passes;
+        if (svd->fresh > 0 && svd->fresh_pass < svd->passes) {
+            svd->young++;
+            svd->young_pass = svd->passes;
+        } else {
+            svd->fresh++;
+            svd->fresh_pass = svd->passes;
+        }
     }
+}
+
+/* Counts the fresh directions as tried; the young ones are the fresh ones now. */
+TWSI_FN void twsi_svd_tried(twsi_svd *svd) {
+    svd->directions += svd->fresh;
+    svd->fresh = svd->young;
+    svd->fresh_pass = svd->young_pass;
+    svd->young = 0;
 }
 
 /* Would a product with so many vectors take more passes than there may be? */
@@ -6698,8 +6717,8 @@ TWSI_FN void twsi_svd_absorb(twsi_svd *svd) {
     twsi_svd_next_block(svd, before);
     rank = svd->size - svd->done;
     if (rank == 0) { /* an invariant space: every direction so far has shown all it has */
-        svd->directions += svd->fresh;
-        svd->fresh = 0;
+        twsi_svd_tried(svd);
+        twsi_svd_tried(svd);
     }
     twsi_svd_refill(svd, width - rank);
 }
@@ -6794,9 +6813,20 @@ TWSI_FN size_t twsi_svd_wanted(const twsi_svd *svd) {
     return i;
 }
 
+/* How many of the values first to end - 1 did this space start from? */
+TWSI_FN size_t twsi_svd_carried(const twsi_svd *svd, size_t first, size_t end, double margin) {
+    const double most = sqrt(svd->value[first]) + margin;
+    const double least = sqrt(svd->value[end - 1]) - margin;
+    size_t i, count = 0;
+    for (i = 0; i < svd->carried_count; i++)
+        count += svd->carried[i] >= least && svd->carried[i] <= most;
+    return twsi_min(count, end - first);
+}
+
 /* Can a copy of one of the first wanted values be missing and matter? Sets *level to the smallest
-   value of such a group. The group of the last wanted value does not matter when the count is
-   fixed: another copy would have the value that is already there. */
+   value of such a group. Random directions show as many copies as they are, beside those that were
+   there from the start. The group of the last wanted value does not matter when the count is fixed:
+   another copy would have the value that is already there. */
 TWSI_FN int twsi_svd_copies_missing(const twsi_svd *svd, size_t wanted, double *level) {
     const double margin = 8.0 * svd->options.tolerance * sqrt(svd->value[0]);
     const int counted = wanted == svd->options.top;
@@ -6805,7 +6835,8 @@ TWSI_FN int twsi_svd_copies_missing(const twsi_svd *svd, size_t wanted, double *
     for (first = 0; first < wanted; first = end) {
         for (end = first + 1; end < svd->done; end++)
             if (sqrt(svd->value[end - 1]) - sqrt(svd->value[end]) > margin) break;
-        if (end - first < svd->directions || (counted && end >= wanted)) continue;
+        if (counted && end >= wanted) continue;
+        if (end - first - twsi_svd_carried(svd, first, end, margin) < svd->directions) continue;
         *level = svd->value[end - 1];
         missing = 1;
     }
@@ -6839,17 +6870,26 @@ TWSI_FN twsi_svd_verdict twsi_svd_judge(twsi_svd *svd) {
         /* the first block, which the convergence itself has tried */
         svd->directions = twsi_min(svd->width, svd->columns);
         svd->fresh -= svd->directions;
+        if (svd->fresh == 0) twsi_svd_tried(svd);
     }
     if (!twsi_svd_copies_missing(svd, wanted, &level)) return TWSI_SVD_STOP;
     if (svd->fresh == 0) return TWSI_SVD_WIDEN;
     if (svd->passes < svd->fresh_pass + 6) return TWSI_SVD_GO_ON;
-    for (i = 0; i < svd->done; i++)
-        if (svd->error[i] > twsi_svd_allowed(svd, i) &&
-            svd->value[i] + 2.0 * svd->error[i] >= level)
-            return TWSI_SVD_GO_ON;
-    svd->directions += svd->fresh;
-    svd->fresh = 0;
-    return twsi_svd_copies_missing(svd, wanted, &level) ? TWSI_SVD_WIDEN : TWSI_SVD_STOP;
+    /* ... or they were given more time than all before them took */
+    if (svd->passes < svd->fresh_pass + 24 + 2 * (svd->fresh_pass - svd->begun))
+        for (i = 0; i < svd->done; i++)
+            if (svd->error[i] > twsi_svd_allowed(svd, i) &&
+                svd->value[i] + 2.0 * svd->error[i] >= level)
+                return TWSI_SVD_GO_ON;
+    twsi_svd_tried(svd);
+    if (!twsi_svd_copies_missing(svd, wanted, &level)) return TWSI_SVD_STOP;
+    return svd->fresh > 0 ? TWSI_SVD_GO_ON : TWSI_SVD_WIDEN;
+}
+
+/* How many directions the block can be widened by. */
+TWSI_FN size_t twsi_svd_more(const twsi_svd *svd) {
+    const size_t width = svd->size - svd->done;
+    return twsi_min(width, svd->widest - twsi_min(svd->widest, width));
 }
 
 /* How far the worst wanted pair is from its tolerance, as a logarithm; 0 when all are there. */
@@ -6877,18 +6917,24 @@ TWSI_FN void twsi_svd_plan(twsi_svd *svd) {
 
 /* Looks at the Ritz pairs and decides whether to go on: sets ended, and status. */
 TWSI_FN tws_status twsi_svd_look(twsi_svd *svd) {
+    const int whole = svd->capacity == svd->columns;
     tws_status status = twsi_svd_ritz(svd, 0);
     twsi_svd_verdict verdict;
     if (status != TWS_OK) return status;
     verdict = twsi_svd_judge(svd);
+    if (verdict == TWSI_SVD_WIDEN && !whole && twsi_svd_more(svd) == 0 && svd->believed > 0) {
+        svd->directions = twsi_max(svd->directions, svd->believed);
+        svd->believed = 0;
+        verdict = twsi_svd_judge(svd);
+    }
     svd->ended = verdict == TWSI_SVD_STOP;
     if (svd->ended) return TWS_OK;
     if (verdict == TWSI_SVD_WIDEN && !twsi_svd_beyond(svd, svd->size - svd->done)) {
-        const size_t width = svd->size - svd->done;
-        const size_t more = twsi_min(width, svd->widest - twsi_min(svd->widest, width));
-        svd->crowded = more == 0 && svd->capacity < svd->columns;
+        const size_t more = twsi_svd_more(svd), before = svd->size;
+        svd->crowded = more == 0 && !whole;
         if (svd->crowded) return TWS_NOT_CONVERGED;
         twsi_svd_refill(svd, more);
+        svd->later = whole ? 0 : more - (svd->size - before);
     }
     twsi_svd_plan(svd);
     return twsi_svd_beyond(svd, svd->size - svd->done) ? TWS_NOT_CONVERGED : TWS_OK;
@@ -6905,7 +6951,8 @@ TWSI_FN void twsi_svd_advance(twsi_svd *svd) {
         svd->status = twsi_svd_look(svd);
     if (svd->status == TWS_OK && !svd->ended && svd->size > svd->capacity) {
         svd->status = twsi_svd_restart(svd);
-        svd->since = 0;
+        twsi_svd_refill(svd, svd->later);
+        svd->later = svd->since = 0;
     }
     if (svd->status != TWS_OK) svd->ended = 1;
 }
@@ -6922,7 +6969,7 @@ TWSI_FN void twsi_svd_advance_one(void *data, size_t index, size_t worker) {
 
 /* Starts a space from the pending block basis[0 .. size) and more random directions. */
 TWSI_FN void twsi_svd_begin(twsi_svd *svd, size_t size, size_t more) {
-    svd->done = svd->previous = svd->last = svd->steps = svd->since = 0;
+    svd->done = svd->previous = svd->last = svd->steps = svd->since = svd->later = 0;
     svd->begun = svd->passes;
     svd->check = 2;
     svd->size = size;
@@ -7234,6 +7281,7 @@ TWSI_FN tws_status twsi_svd_prepare(twsi_svd *svd, twsi_svd_output *out) {
     svd->product = (double *)twsi_take(pool, m, TWSI_SVD_GROUP * sizeof(double));
     svd->basis = (double *)twsi_take(pool, c + svd->widest, n * sizeof(double));
     svd->work = (double *)twsi_take(pool, svd->widest, n * sizeof(double));
+    svd->carried = (double *)twsi_take(pool, svd->widest, sizeof(double));
     svd->spare = (double *)twsi_take(pool, svd->restart, n * sizeof(double));
     svd->h = (double *)twsi_take(pool, svd->widest, (c + svd->widest) * sizeof(double));
     svd->sum = (double *)twsi_take(pool, svd->widest, c * sizeof(double));
@@ -7353,7 +7401,7 @@ TWSI_FN tws_status twsi_svd_refine(twsi_svd *svd, const twsi_svd_output *out) {
         svd->limit = twsi_min(svd->limit, svd->passes + 8 + (svd->passes - svd->begun) / 2);
         if (status == TWS_OK) status = twsi_svd_iterate(svd);
         if (svd->status == TWS_NOT_CONVERGED && svd->limit < svd->options.max_passes)
-            svd->status = TWS_OK; /* only the while is over */
+            svd->status = TWS_OK, svd->crowded = 0; /* only the while is over */
         svd->limit = svd->options.max_passes;
         if (status == TWS_OK) status = twsi_svd_finish(svd, out);
         worst = twsi_svd_worst(svd, out);
@@ -7366,8 +7414,15 @@ TWSI_FN tws_status twsi_svd_refine(twsi_svd *svd, const twsi_svd_output *out) {
 TWSI_FN void twsi_svd_begin_again(twsi_svd *svd, const twsi_svd_output *out) {
     const int vetted = svd->made > 0 && twsi_svd_vetted(svd);
     const size_t good = twsi_min(svd->made, vetted ? svd->widest : twsi_svd_room(svd));
+    size_t k;
     if (good > 0) memcpy(svd->basis, out->right, good * svd->columns * sizeof *svd->basis);
-    if (!vetted) svd->directions = svd->fresh = 0;
+    if (!vetted) {
+        svd->believed = svd->value[0] > 1e-24 ? svd->directions : 0;
+        svd->directions = svd->fresh = svd->young = 0;
+        for (k = 0; k < good; k++)
+            if (out->residuals[k] <= svd->options.tolerance)
+                svd->carried[svd->carried_count++] = out->values[k] * svd->unit;
+    }
     svd->fast = 0;
     twsi_svd_begin(svd, good, vetted ? svd->width - twsi_min(good, svd->width) : svd->width);
 }
