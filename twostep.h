@@ -6145,6 +6145,8 @@ TWS_API tws_status tws_gemm_strassen(tws_context *context, int levels, tws_trans
  * group of equal values is believed only when it is smaller than the number of random directions
  * that have had time to show: otherwise the block is widened with fresh ones. A block that runs
  * dry (invariant space, low rank, zero matrix) is refilled with random directions too.
+ * Where fast products could not tell all wanted values from zero, the space in double counts its
+ * directions anew, and of each group only the copies that it did not begin with.
  * At the end one more pass computes M v and M^T M v for the wanted vectors; u = M v / s, cleaned of
  * earlier u (random where nothing is left), and the residuals reported are measured, not estimated.
  *
