@@ -7419,7 +7419,7 @@ TWSI_FN void twsi_svd_begin_again(twsi_svd *svd, const twsi_svd_output *out) {
     size_t k;
     if (good > 0) memcpy(svd->basis, out->right, good * svd->columns * sizeof *svd->basis);
     if (!vetted) {
-        svd->believed = svd->value[0] > 1e-24 ? svd->directions : 0;
+        svd->believed = svd->made > 0 && svd->value[0] > 1e-24 ? svd->directions : 0;
         svd->directions = svd->fresh = svd->young = 0;
         for (k = 0; k < good; k++)
             if (out->residuals[k] <= svd->options.tolerance)
