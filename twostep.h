@@ -7414,7 +7414,7 @@ TWSI_FN tws_status twsi_svd_refine(twsi_svd *svd, const twsi_svd_output *out) {
 /* A space in double from what fast products have found. Where they could not see all, copies of
    every value are looked for anew, with directions of their own. */
 TWSI_FN void twsi_svd_begin_again(twsi_svd *svd, const twsi_svd_output *out) {
-    const int vetted = svd->made > 0 && twsi_svd_vetted(svd);
+    const int vetted = twsi_svd_vetted(svd);
     const size_t good = twsi_min(svd->made, vetted ? svd->widest : twsi_svd_room(svd));
     size_t k;
     if (good > 0) memcpy(svd->basis, out->right, good * svd->columns * sizeof *svd->basis);
