@@ -932,12 +932,13 @@ TWS_API double tws_edge_scale(double neurons, double inputs);
 typedef struct tws_theory_input {
     double neurons, inputs, samples; /* N, d, n: 2 to TWS_LARGEST_SIZE */
     double alpha1, alpha2;           /* 0 <= alpha < 1/2 */
-    double scale1, scale2;           /* C_1, C_2 > 0; eta_t = C_t N^alpha_t */
+    double scale1, scale2;           /* C_1, C_2, 1e-100 to 1e6; eta_t = C_t N^alpha_t */
     tws_activation activation;
     tws_target target;
-    double noise;        /* standard deviation of the label noise, >= 0 */
+    double noise;        /* standard deviation of the label noise, 0 to 1e6 */
     tws_batches batches; /* what step two sees */
-    double output_scale; /* s >= 0, or TWS_MEAN_FIELD; TWS_CORRELATION: the residual is the label */
+    double output_scale; /* s, 0 to 1e6, or TWS_MEAN_FIELD; TWS_CORRELATION: the residual is the
+                            label */
 } tws_theory_input;
 
 /* The spectrum after one step, at finite N. Entries beyond outliers (beyond spikes in strengths)
@@ -1142,12 +1143,16 @@ TWS_API tws_status tws_features(tws_context *context, const tws_network *network
  * whose products with F run in double, down to a residual of 1e-10: what is solved is the system in
  * double, and the factor only decides how fast (2 to 4 iterations; more when lambda is tiny, as
  * the factored matrix is then shifted until it has a factor).
- * Errors: TWS_BAD_ARGUMENT (NULL, sizes, lambda; or a system that is not positive definite, which
- * only lambda = 0 or next to it can cause), TWS_TOO_LARGE, TWS_OUT_OF_MEMORY, TWS_NOT_FINITE,
- * TWS_UNAVAILABLE, TWS_NOT_CONVERGED (200 iterations were not enough; coefficients hold the last).
+ * Errors: TWS_BAD_ARGUMENT (NULL, sizes, lambda; or a system that is not positive definite to
+ * rounding, which only n lambda below 1e-15 of the trace can cause: float features must then have
+ * squared singular values within a factor of about 1e6, for tws_ridge_path 1e15), TWS_TOO_LARGE,
+ * TWS_OUT_OF_MEMORY, TWS_NOT_FINITE (also where a coefficient is above the largest double; else
+ * numbers of any size are taken), TWS_UNAVAILABLE, TWS_NOT_CONVERGED (200 iterations were not
+ * enough; coefficients hold the last).
  * context->reduce is not used. Aliasing: coefficients overlap no input.
- * Memory: min(samples, width)^2 numbers, panels of the product, and
- * about 40 (samples + width) doubles. Threads: context. Determinism: D1.
+ * Memory: min(samples, width)^2 numbers, panels of the product, about 40 (samples + width) doubles,
+ * and the features once more, scaled by a power of two, if the largest of them is below 2^-40 or
+ * not below 2^16. Threads: context. Determinism: D1.
  * Cost: samples width m + m^3 / 3 operations, m the smaller of the two.
  */
 TWS_API tws_status tws_ridge(tws_context *context, const tws_real *features, size_t samples,
@@ -1164,10 +1169,12 @@ TWS_API tws_status tws_ridge(tws_context *context, const tws_real *features, siz
  *                 is kept when a sample is left out), or NULL
  * One Householder reduction of the smaller Gram matrix to tridiagonal form, all in double, serves
  * every lambda: each costs a few operations per entry of F. Errors as tws_ridge (a matrix that is
- * not positive definite names the lambda), TWS_BAD_ARGUMENT also for count 0.
- * Aliasing: outputs overlap no input. Memory: 8 m^2 bytes
- * with m = min(samples, width), features once more when samples > width, 24 m count, and
- * 8 samples count when samples < width. Threads: context. Determinism: D1.
+ * not positive definite names the lambda), TWS_BAD_ARGUMENT also for count 0 and, if loo is asked
+ * for, where it has no value (1 - h_jj of some sample at most 1e-11: without it features depend on
+ * each other), TWS_NOT_FINITE also where an error is above the largest double.
+ * Aliasing: outputs overlap no input. Memory: 8 m^2 bytes with m = min(samples, width), features
+ * once more when samples > width and once more where tws_ridge scales them, 24 m count, and
+ * 8 samples count when samples <= width. Threads: context. Determinism: D1.
  * Cost: samples width m + 4/3 m^3 + 2 samples m^2 operations in double.
  */
 TWS_API tws_status tws_ridge_path(tws_context *context, const tws_real *features, size_t samples,
@@ -1190,10 +1197,11 @@ TWS_API tws_status tws_kernel_path(tws_context *context, const double *kernel, s
  * again row block by row block. labels: samples doubles. tolerance: of the residual of
  * (F'F + n lambda) a = F'y or, when samples < width, of its dual, relative to the right-hand side;
  * 1e-14 to 0.1. Errors: TWS_BAD_ARGUMENT, TWS_OUT_OF_MEMORY, TWS_TOO_LARGE, TWS_CALLBACK_FAILED
- * (apply did not return TWS_OK), TWS_NOT_FINITE (from apply), TWS_NOT_CONVERGED (most iterations
- * made; coefficients hold the last). Aliasing: none. Memory: 6 vectors. Threads: those of apply.
- * Determinism: D1 if apply is. Cost: two products per iteration, about sqrt(condition number)
- * log(1 / tolerance) of them.
+ * (apply did not return TWS_OK), TWS_NOT_FINITE (from apply, or coefficients above the largest
+ * double), TWS_NOT_CONVERGED (most iterations made; coefficients hold the last). The entries of F
+ * should lie within 1e-100 to 1e100: its numbers are squared. Aliasing: none. Memory: 6 vectors.
+ * Threads: those of apply. Determinism: D1 if apply is. Cost: two products per iteration, about
+ * sqrt(condition number) log(1 / tolerance) of them.
  */
 TWS_API tws_status tws_ridge_operator(tws_context *context, tws_operator apply, void *user,
                                       size_t samples, size_t width, const double *labels,
@@ -2013,7 +2021,7 @@ typedef struct twsi_kernels {
     void (*svd_add2)(double *y, size_t n, double f, const double *a, double g, const double *b);
     void (*axpy)(tws_real *sum, tws_real weight, const tws_real *x, size_t count);
     void (*scaled_copy)(tws_real *out, tws_real factor, const tws_real *x, size_t count);
-    int (*all_finite)(const tws_real *x, size_t count);
+    tws_real (*largest)(const tws_real *x, size_t count);
 } twsi_kernels;
 
 #define TWSI_NORMAL_BLOCK ((size_t)2 * TWS_RANDOM_LANES)
@@ -4557,20 +4565,32 @@ TWSI_LANE_FN void TWSI_LANE(scaled_copy)(tws_real *out, tws_real factor, const t
     for (; i < count; i++) out[i] = factor * x[i];
 }
 
-/* x - x is 0 for a finite number and NaN for any other; bits of NaN survive every OR. */
-TWSI_LANE_FN int TWSI_LANE(all_finite)(const tws_real *x, size_t count) {
+/* The largest |x|, or -1 if one is not finite: x - x is 0 for a finite number and NaN for any
+   other, and bits of NaN survive every OR. */
+TWSI_LANE_FN tws_real TWSI_LANE(largest)(const tws_real *x, size_t count) {
+    twsi_v most = twsi_set(0);
     twsi_vi bad = twsi_seti(0);
     TWSI_INT lanes[TWSI_LANES], any = 0;
+    tws_real sizes[TWSI_LANES], all = 0;
     const size_t whole = count - count % TWSI_LANES;
     size_t i;
     for (i = 0; i < whole; i += TWSI_LANES) {
-        const twsi_v v = twsi_load(x + i);
+        const twsi_v v = twsi_load(x + i), size = TWSI_LANE(magnitude)(v);
         bad |= twsi_bits(v - v);
+        most = twsi_select(twsi_less(most, size), size, most);
     }
     memcpy(lanes, &bad, sizeof lanes);
-    for (; i < count; i++) any |= !(x[i] - x[i] <= 0);
-    for (i = 0; i < TWSI_LANES; i++) any |= lanes[i];
-    return any == 0;
+    twsi_store(sizes, most);
+    for (; i < count; i++) {
+        const tws_real size = x[i] < 0 ? -x[i] : x[i];
+        any |= !(x[i] - x[i] <= 0);
+        all = size > all ? size : all;
+    }
+    for (i = 0; i < TWSI_LANES; i++) {
+        any |= lanes[i];
+        all = sizes[i] > all ? sizes[i] : all;
+    }
+    return any == 0 ? all : -1;
 }
 
 /* which file this is, to be asked after the passes */
@@ -4587,7 +4607,7 @@ TWSI_LANE_FN int TWSI_LANE(all_finite)(const tws_real *x, size_t count) {
 #define TWSI_LANE_TAIL                                                                            \
     TWSI_LANE(svd_real), TWSI_LANE(svd_double), TWSI_LANE(svd_pass), TWSI_LANE(row_sum),          \
         TWSI_LANE(svd_gather), TWSI_LANE(svd_rotate), TWSI_LANE(svd_add2), TWSI_LANE(axpy),       \
-        TWSI_LANE(scaled_copy), TWSI_LANE(all_finite)
+        TWSI_LANE(scaled_copy), TWSI_LANE(largest)
 static const twsi_kernels TWSI_LANE(kernels) = {
     TWSI_KERNEL_ID,
     TWSI_LANE_HEAD,
@@ -8669,8 +8689,8 @@ TWSI_FN void twsi_finite_task(void *data, size_t index, size_t worker) {
     job->flags[index] = 1;
     for (start = index * TWSI_FINITE_CHUNK; start < job->count;
          start += TWSI_FINITE_TASKS * TWSI_FINITE_CHUNK)
-        if (!job->kernels->all_finite(job->x + start,
-                                      twsi_min(TWSI_FINITE_CHUNK, job->count - start)))
+        if (job->kernels->largest(job->x + start,
+                                  twsi_min(TWSI_FINITE_CHUNK, job->count - start)) < 0)
             job->flags[index] = 0;
 }
 
@@ -10291,9 +10311,10 @@ TWSI_FN void twsi_rows(twsi_theory *theory) {
         own = e1 * e1 * samples->square * student->variance;
         noise *= theory->eps2 * theory->eps2;
         cross *= 2 * e1 * theory->eps2;
-        /* one batch: the weights of both steps share z and add coherently */
-        theory->kappa[0][i] = theory->rho * (theory->reuse ? own + noise + cross : own);
-        theory->kappa[1][i] = theory->reuse ? 0 : theory->rho * noise;
+        /* one batch: the weights of both steps share z and add coherently; a linear activation has
+           no such noise, but differences that rounding leaves, of either sign */
+        theory->kappa[0][i] = theory->rho * fmax(theory->reuse ? own + noise + cross : own, 0);
+        theory->kappa[1][i] = theory->rho * fmax(theory->reuse ? 0 : noise, 0);
         theory->variance[i] = theory->linear[i] * theory->linear[i] +
                               (theory->kappa[0][i] + theory->kappa[1][i]) * A * A;
     }
@@ -10567,8 +10588,8 @@ TWSI_FN void twsi_strengths(twsi_theory *theory) {
     }
     twsi_eigen(r, theory->matrix, values, theory->vectors);
     theory->spikes = twsi_min(r, TWS_MAX_OUTLIERS);
-    for (k = 0; k < theory->spikes; k++)
-        theory->strengths[k] = values[k] > 0 ? sqrt(values[k]) : 0;
+    for (k = 0; k < TWS_MAX_OUTLIERS; k++) /* no value of another step stays behind */
+        theory->strengths[k] = k < theory->spikes && values[k] > 0 ? sqrt(values[k]) : 0;
 }
 
 /* Coordinates of the samples on the basis (population): u, then own part plus a Gaussian in xi; and
@@ -11465,8 +11486,8 @@ TWSI_FN tws_status twsi_theory_check(tws_context *context, const tws_theory_inpu
     TWSI_RANGE(samples, 2, TWS_LARGEST_SIZE, size);
     TWSI_RANGE(alpha1, 0, below_half, alpha);
     TWSI_RANGE(alpha2, 0, below_half, alpha);
-    TWSI_RANGE(scale1, 1e-100, 1e6, "0 < scale1 <= 1e6");
-    TWSI_RANGE(scale2, 1e-100, 1e6, "0 < scale2 <= 1e6");
+    TWSI_RANGE(scale1, 1e-100, 1e6, "1e-100 to 1e6");
+    TWSI_RANGE(scale2, 1e-100, 1e6, "1e-100 to 1e6");
     TWSI_RANGE(noise, 0, 1e6, "0 to 1e6");
     if (status == TWS_OK && input->output_scale != TWS_MEAN_FIELD)
         TWSI_RANGE(output_scale, 0, 1e6, "0 to 1e6, or TWS_MEAN_FIELD");
@@ -12757,11 +12778,14 @@ TWS_API tws_status tws_theory_warnings(tws_context *context, const tws_theory_in
  * by the factor. Products with F run in double there: rounding of the Gram matrix and of the
  * factor costs an iteration, not accuracy (Higham, Accuracy and Stability, chapter 12).
  *
+ * Features and labels of any size: powers of two take both to about 1 and what comes out back, so
+ * that results have the bits they would have had.
+ *
  * Many lambdas: G = Q T Q', T tridiagonal (as in @@SVD), then (G + mu)^-1 = Q (T + mu)^-1 Q' and
  * T + mu = L D L' costs nothing. With the rows f_j of F Q the diagonal of the hat matrix is
- * f_j (T + mu)^-1 f_j', one sweep along the row for all lambdas together. When samples are fewer
- * than features G = F F', the rows are those of Q, alpha = (G + mu)^-1 y, and the error without
- * sample j is alpha_j / [(G + mu)^-1]_jj (the same number, as 1 - h_jj = mu [(G + mu)^-1]_jj).
+ * f_j (T + mu)^-1 f_j', one sweep along the row for all lambdas together. When samples are no
+ * more than features G = F F', the rows are those of Q, alpha = (G + mu)^-1 y, and the error
+ * without sample j is alpha_j / [(G + mu)^-1]_jj (the same, as 1 - h_jj = mu [(G + mu)^-1]_jj).
  * ========================================================================== */
 
 /* ---- features ---- */
@@ -12790,7 +12814,7 @@ TWSI_FN void twsi_features_task(void *data, size_t index, size_t worker) {
 TWSI_FN tws_status twsi_features_finite(const twsi_features_job *job, tws_context *context) {
     size_t i;
     for (i = 0; i < job->rows; i++)
-        if (!job->kernels->all_finite(job->features + i * job->ld, job->columns))
+        if (job->kernels->largest(job->features + i * job->ld, job->columns) < 0)
             return twsi_fail(context, TWS_NOT_FINITE,
                              "the features of sample %lu overflow: network.weights or batch.inputs "
                              "are too large%s",
@@ -12932,6 +12956,16 @@ TWS_API tws_status tws_readout_outputs(tws_context *context, const tws_real *fea
 
 /* ---- conjugate gradients ---- */
 
+/* e with 2^(e - 1) <= max |x| < 2^e; 0 if all are 0. */
+TWSI_FN int twsi_exponent(const double *x, size_t count) {
+    double largest = 0.0;
+    int exponent = 0;
+    size_t i;
+    for (i = 0; i < count; i++) largest = fmax(largest, fabs(x[i]));
+    if (largest > 0.0) frexp(largest, &exponent);
+    return exponent;
+}
+
 /* The system A x = b with A positive definite, known by its products, and an approximate inverse
    (NULL: none). Both return a status and see the data pointer. */
 typedef struct twsi_gradients {
@@ -12944,18 +12978,16 @@ typedef struct twsi_gradients {
     size_t iterations;
 } twsi_gradients;
 
-/* From x = 0. TWS_BAD_ARGUMENT: a direction without curvature, A is not positive definite;
-   TWS_NOT_CONVERGED: after the most iterations. Hestenes and Stiefel 1952. */
-TWSI_FN tws_status twsi_conjugate(twsi_gradients *g, const double *b, double *x) {
-    const double want = g->tolerance * sqrt(twsi_sum_products(b, b, g->size));
+/* From x = 0, for a right-hand side of about 1. TWS_BAD_ARGUMENT: a direction without curvature, A
+   is not positive definite; TWS_NOT_CONVERGED: after the most iterations. Hestenes and Stiefel
+   1952. */
+TWSI_FN tws_status twsi_conjugate_unit(twsi_gradients *g, double *x) {
+    const double want =
+        g->tolerance * sqrt(twsi_sum_products(g->residual, g->residual, g->size));
     const double *z = g->precondition != NULL ? g->shaped : g->residual;
     double now = 0.0;
     size_t i;
-    for (i = 0; i < g->size; i++) {
-        x[i] = 0.0;
-        g->residual[i] = b[i];
-        g->direction[i] = 0.0;
-    }
+    for (i = 0; i < g->size; i++) x[i] = g->direction[i] = 0.0;
     for (g->iterations = 0; g->iterations < g->most; g->iterations++) {
         double before = now, curvature, step;
         tws_status status;
@@ -12976,6 +13008,18 @@ TWSI_FN tws_status twsi_conjugate(twsi_gradients *g, const double *b, double *x)
     }
     return sqrt(twsi_sum_products(g->residual, g->residual, g->size)) > want ? TWS_NOT_CONVERGED
                                                                              : TWS_OK;
+}
+
+/* The same for any right-hand side: a power of two takes it to about 1, so that no square overflows
+   or vanishes. */
+TWSI_FN tws_status twsi_conjugate(twsi_gradients *g, const double *b, double *x) {
+    const int unit = twsi_exponent(b, g->size);
+    tws_status status;
+    size_t i;
+    for (i = 0; i < g->size; i++) g->residual[i] = ldexp(b[i], -unit);
+    status = twsi_conjugate_unit(g, x);
+    for (i = 0; i < g->size; i++) x[i] = ldexp(x[i], unit);
+    return status;
 }
 
 /* ---- blocked Cholesky in tws_real ---- */
@@ -13181,6 +13225,161 @@ TWSI_FN void twsi_factor_solve(twsi_factor *f, double *x) {
     }
 }
 
+/* ---- the problem, in units that keep squares in range ---- */
+
+/* Features whose largest is below 2^LOW or at least 2^HIGH are scaled by a power of two, in a copy.
+   In between, neither the squares of float features, nor a sum of 2^32 of them plus n lambda, nor a
+   factor of it leaves the range of float, and what is lost below it is nothing beside the rest. */
+#define TWSI_RIDGE_LOW (-40)
+#define TWSI_RIDGE_HIGH 16
+/* n lambda counts as no more than 2^SHIFT: there the solution is F'y / (n lambda) to rounding. */
+#define TWSI_RIDGE_SHIFT 120
+
+/* Labels are solved for at 2^-label_unit of their size, n lambda at 2^-shift_unit, and what comes
+   out is to be multiplied by 2^solution_unit. */
+typedef struct twsi_problem {
+    const tws_real *features;
+    size_t samples, width, ld, count;
+    const double *lambdas;
+    double *labels, *shifts; /* samples; count: n lambda */
+    int label_unit, shift_unit, solution_unit;
+} twsi_problem;
+
+/* Whatever tws_ridge and its sisters refuse before they look at a number. */
+TWSI_FN tws_status twsi_check_ridge(tws_context *context, size_t samples, size_t width,
+                                    const double *lambdas, size_t count) {
+    size_t i;
+    if (samples == 0 || width == 0 || count == 0)
+        return twsi_fail(context, TWS_BAD_ARGUMENT,
+                         "samples is %lu, width is %lu, count is %lu, each must be at least 1",
+                         (unsigned long)samples, (unsigned long)width, (unsigned long)count);
+    for (i = 0; i < count; i++)
+        if (!(lambdas[i] >= 0.0 && lambdas[i] <= DBL_MAX / (double)samples))
+            return twsi_fail(context, TWS_BAD_ARGUMENT,
+                             "lambda is %.9g, it must be from 0 to %.3g, the largest number over "
+                             "the samples", lambdas[i], DBL_MAX / (double)samples);
+    return TWS_OK;
+}
+
+typedef struct twsi_rows_job {
+    const twsi_ridge_job *ridge;
+    size_t bad[TWSI_RIDGE_CHUNKS]; /* the first such row of each part of F, or all rows: none */
+    double largest[TWSI_RIDGE_CHUNKS]; /* before it */
+} twsi_rows_job;
+
+/* Looks for a row with a number that is not finite, and for the largest of the others. */
+TWSI_FN void twsi_rows_task(void *data, size_t index, size_t worker) {
+    twsi_rows_job *job = (twsi_rows_job *)data;
+    const twsi_ridge_job *f = job->ridge;
+    const size_t end = f->rows * (index + 1) / f->chunks;
+    double largest = 0.0, size = 0.0;
+    size_t row = f->rows * index / f->chunks;
+    (void)worker;
+    for (; row < end; row++) {
+        size = (double)f->team->kernels->largest(f->features + row * f->ld, f->columns);
+        if (size < 0.0) break;
+        largest = fmax(largest, size);
+    }
+    job->bad[index] = row < end ? row : f->rows;
+    job->largest[index] = largest;
+}
+
+TWSI_FN tws_status twsi_rows_finite(const twsi_ridge_job *ridge, double *largest) {
+    twsi_rows_job job;
+    size_t row = ridge->rows, chunk;
+    job.ridge = ridge;
+    twsi_run(ridge->team, ridge->chunks, twsi_rows_task, &job);
+    *largest = 0.0;
+    for (chunk = 0; chunk < ridge->chunks; chunk++) {
+        row = twsi_min(row, job.bad[chunk]);
+        *largest = fmax(*largest, job.largest[chunk]);
+    }
+    if (row == ridge->rows) return TWS_OK;
+    return twsi_fail(ridge->team->context, TWS_NOT_FINITE,
+                     "features row %lu, column %lu is NaN or infinite", (unsigned long)row,
+                     (unsigned long)twsi_find_not_finite(ridge->features + row * ridge->ld,
+                                                         ridge->columns));
+}
+
+TWSI_FN twsi_problem twsi_problem_of(const tws_real *features, size_t samples, size_t width,
+                                     size_t ld, const double *lambdas, size_t count) {
+    twsi_problem problem;
+    memset(&problem, 0, sizeof problem);
+    problem.features = features;
+    problem.samples = samples;
+    problem.width = width;
+    problem.ld = ld;
+    problem.lambdas = lambdas;
+    problem.count = count;
+    return problem;
+}
+
+/* The features at 2^-unit of their size, on the pool. */
+TWSI_FN void twsi_problem_rescale(twsi_problem *problem, twsi_pool *pool, int unit) {
+    const tws_real *from = problem->features;
+    tws_real *to = (tws_real *)twsi_take(pool, problem->samples,
+                                         problem->width * sizeof(tws_real));
+    size_t i, j;
+    if (to == NULL) return;
+    for (i = 0; i < problem->samples; i++)
+        for (j = 0; j < problem->width; j++)
+            to[i * problem->width + j] =
+                (tws_real)ldexp((double)from[i * problem->ld + j], -unit);
+    problem->features = to;
+    problem->ld = problem->width;
+}
+
+/* Labels and shifts in their units; a failure stays in the pool. */
+TWSI_FN void twsi_problem_fill(twsi_problem *problem, twsi_pool *pool, const tws_real *labels) {
+    const double most = ldexp(1.0, TWSI_RIDGE_SHIFT);
+    size_t i;
+    problem->labels = (double *)twsi_take(pool, problem->samples, sizeof(double));
+    problem->shifts = (double *)twsi_take(pool, problem->count, sizeof(double));
+    if (pool->status != TWS_OK) return;
+    for (i = 0; i < problem->samples; i++) problem->labels[i] = (double)labels[i];
+    problem->label_unit = twsi_exponent(problem->labels, problem->samples);
+    problem->solution_unit += problem->label_unit;
+    for (i = 0; i < problem->samples; i++)
+        problem->labels[i] = ldexp(problem->labels[i], -problem->label_unit);
+    for (i = 0; i < problem->count; i++)
+        problem->shifts[i] = fmin(most, ldexp(problem->lambdas[i] * (double)problem->samples,
+                                              -problem->shift_unit));
+}
+
+/* largest: of the features. */
+TWSI_FN void twsi_problem_open(twsi_problem *problem, twsi_pool *pool, const tws_real *labels,
+                               double largest) {
+    int unit = 0;
+    if (largest > 0.0) frexp(largest, &unit);
+    if (unit > TWSI_RIDGE_LOW && unit <= TWSI_RIDGE_HIGH) unit = 0;
+    if (unit != 0) twsi_problem_rescale(problem, pool, unit);
+    problem->shift_unit = 2 * unit;
+    problem->solution_unit = -unit;
+    twsi_problem_fill(problem, pool, labels);
+}
+
+TWSI_FN tws_status twsi_solution_overflows(tws_context *context, double lambda) {
+    return twsi_fail(context, TWS_NOT_FINITE,
+                     "the coefficients at lambda = %.9g overflow: labels are too large beside the "
+                     "features", lambda);
+}
+
+/* A solution for one lambda, in the caller's units. */
+TWSI_FN tws_status twsi_problem_restore(const twsi_problem *problem, tws_context *context,
+                                        size_t which, double *x, size_t count) {
+    const double shift = problem->lambdas[which] * (double)problem->samples;
+    double divisor = 1.0;
+    int unit = problem->solution_unit, exponent;
+    size_t i;
+    if (ldexp(shift, -problem->shift_unit) > problem->shifts[which]) {
+        divisor = frexp(shift, &exponent);
+        unit += problem->shift_unit + TWSI_RIDGE_SHIFT - exponent;
+    }
+    for (i = 0; i < count; i++) x[i] = ldexp(x[i] / divisor, unit);
+    if (twsi_all_finite(x, count)) return TWS_OK;
+    return twsi_solution_overflows(context, problem->lambdas[which]);
+}
+
 /* ---- one lambda ---- */
 
 typedef struct twsi_ridge {
@@ -13227,30 +13426,16 @@ TWSI_FN int twsi_ridge_factor(twsi_ridge *ridge, size_t depth, size_t ld) {
         twsi_gram(f, ridge->dual, ridge->job.features, depth, ld);
         for (trace = 0.0, i = 0; i < m; i++) trace += (double)f->a[i * m + i];
         if (!(trace >= 0.0 && trace <= DBL_MAX)) return 0;
-        for (i = 0; i < m; i++)
-            f->a[i * m + i] = (tws_real)((double)f->a[i * m + i] + ridge->shift + extra);
+        for (i = 0; i < m; i++) /* without features any multiple of the unit matrix will do */
+            f->a[i * m + i] = trace > 0.0 ? (tws_real)((double)f->a[i * m + i] + ridge->shift +
+                                                       extra)
+                                          : (tws_real)1.0;
         if (twsi_cholesky(f))
             return ridge->shift > 4.0 * DBL_EPSILON * trace ||
-                   (tries == 0 && f->least > 4.0 * eps * trace);
+                   (tries == 0 && trace > 0.0 && f->least > 4.0 * eps * trace);
         extra = extra > 0.0 ? 8.0 * extra : eps * trace;
     }
     return 0;
-}
-
-/* Whatever tws_ridge and its sisters refuse before they look at a number. */
-TWSI_FN tws_status twsi_check_ridge(tws_context *context, size_t samples, size_t width,
-                                    const double *lambdas, size_t count) {
-    size_t i;
-    if (samples == 0 || width == 0 || count == 0)
-        return twsi_fail(context, TWS_BAD_ARGUMENT,
-                         "samples is %lu, width is %lu, count is %lu, each must be at least 1",
-                         (unsigned long)samples, (unsigned long)width, (unsigned long)count);
-    for (i = 0; i < count; i++)
-        if (!(lambdas[i] >= 0.0 && lambdas[i] <= DBL_MAX / (double)samples))
-            return twsi_fail(context, TWS_BAD_ARGUMENT,
-                             "lambda is %.9g, it must be from 0 to %.3g, the largest number over "
-                             "the samples", lambdas[i], DBL_MAX / (double)samples);
-    return TWS_OK;
 }
 
 TWSI_FN tws_status twsi_not_positive(tws_context *context, double lambda, size_t size) {
@@ -13284,28 +13469,29 @@ TWSI_FN tws_status twsi_ridge_memory(twsi_ridge *ridge, twsi_gradients *g, twsi_
                      (unsigned long)m);
 }
 
-TWSI_FN tws_status twsi_ridge_solve(twsi_team *team, twsi_pool *pool, const tws_real *features,
-                                    size_t samples, size_t width, size_t ld,
-                                    const tws_real *labels, double lambda, double *coefficients,
+TWSI_FN tws_status twsi_ridge_solve(twsi_team *team, twsi_pool *pool,
+                                    const twsi_problem *problem, double *coefficients,
                                     size_t *iterations) {
+    const size_t samples = problem->samples, width = problem->width;
+    const double lambda = problem->lambdas[0];
     twsi_ridge ridge;
     twsi_gradients g;
     double *right, *alpha;
     tws_status status;
-    size_t i;
     memset(&ridge, 0, sizeof ridge);
     memset(&g, 0, sizeof g);
-    ridge.job = twsi_ridge_matrix(team, features, samples, width, ld, NULL);
+    ridge.job = twsi_ridge_matrix(team, problem->features, samples, width, problem->ld, NULL);
     ridge.factor.team = team;
     ridge.dual = samples < width;
-    ridge.shift = lambda * (double)samples;
     status = twsi_ridge_memory(&ridge, &g, pool, samples, width, &right);
     if (status != TWS_OK) return status;
-    if (!twsi_ridge_factor(&ridge, ridge.dual ? width : samples, ld))
+    ridge.shift = problem->shifts[0];
+    if (!twsi_ridge_factor(&ridge, ridge.dual ? width : samples, problem->ld))
         return twsi_not_positive(team->context, lambda, ridge.factor.size);
-    for (i = 0; i < samples; i++) right[i] = (double)labels[i];
-    if (!ridge.dual) { /* F' y; other holds y meanwhile */
-        memcpy(ridge.other, right, samples * sizeof *right);
+    if (ridge.dual) {
+        memcpy(right, problem->labels, samples * sizeof *right);
+    } else { /* F' y; other holds y meanwhile */
+        memcpy(ridge.other, problem->labels, samples * sizeof *right);
         twsi_ridge_across(&ridge.job, NULL, ridge.other, right);
     }
     g.multiply = twsi_ridge_multiply;
@@ -13323,6 +13509,8 @@ TWSI_FN tws_status twsi_ridge_solve(twsi_team *team, twsi_pool *pool, const tws_
     }
     if (status == TWS_BAD_ARGUMENT)
         return twsi_not_positive(team->context, lambda, ridge.factor.size);
+    if (twsi_problem_restore(problem, team->context, 0, coefficients, width) != TWS_OK)
+        return TWS_NOT_FINITE;
     if (status == TWS_NOT_CONVERGED)
         return twsi_fail(team->context, status,
                          "200 iterations with lambda = %.9g left a residual above 1e-10 of the "
@@ -13337,51 +13525,23 @@ TWSI_FN size_t twsi_ridge_workers(size_t samples, size_t width) {
     return least * (double)samples * (double)width < 1e6 ? 1 : TWSI_MAX_THREADS;
 }
 
-typedef struct twsi_rows_job {
-    const twsi_ridge_job *ridge;
-    size_t bad[TWSI_RIDGE_CHUNKS]; /* the first such row of each part of F, or all rows: none */
-} twsi_rows_job;
-
-/* Looks for a row with a number that is not finite. */
-TWSI_FN void twsi_rows_task(void *data, size_t index, size_t worker) {
-    twsi_rows_job *job = (twsi_rows_job *)data;
-    const twsi_ridge_job *f = job->ridge;
-    const size_t end = f->rows * (index + 1) / f->chunks;
-    size_t row = f->rows * index / f->chunks;
-    (void)worker;
-    while (row < end && f->team->kernels->all_finite(f->features + row * f->ld, f->columns)) row++;
-    job->bad[index] = row < end ? row : f->rows;
-}
-
-TWSI_FN tws_status twsi_rows_finite(const twsi_ridge_job *ridge) {
-    twsi_rows_job job;
-    size_t row = ridge->rows, chunk;
-    job.ridge = ridge;
-    twsi_run(ridge->team, ridge->chunks, twsi_rows_task, &job);
-    for (chunk = 0; chunk < ridge->chunks; chunk++) row = twsi_min(row, job.bad[chunk]);
-    if (row == ridge->rows) return TWS_OK;
-    return twsi_fail(ridge->team->context, TWS_NOT_FINITE,
-                     "features row %lu, column %lu is NaN or infinite", (unsigned long)row,
-                     (unsigned long)twsi_find_not_finite(ridge->features + row * ridge->ld,
-                                                         ridge->columns));
-}
-
-TWSI_FN tws_status twsi_ridge_open(twsi_team *team, tws_context *context,
-                                   const tws_real *features, size_t samples, size_t width,
-                                   size_t ld, const tws_real *labels, const double *lambdas,
-                                   size_t count) {
+/* What one lambda and many have in common: checks, workers, the problem but for its units. */
+TWSI_FN tws_status twsi_ridge_open(twsi_team *team, tws_context *context, twsi_problem *problem,
+                                   const tws_real *labels, double *largest) {
+    const size_t samples = problem->samples, width = problem->width, ld = problem->ld;
     tws_status status = twsi_require(context, "labels", labels);
     twsi_ridge_job job;
     twsi_team_clear(team);
-    if (status == TWS_OK) status = twsi_require(context, "lambdas", lambdas);
-    if (status == TWS_OK) status = twsi_check_ridge(context, samples, width, lambdas, count);
+    if (status == TWS_OK) status = twsi_require(context, "lambdas", problem->lambdas);
     if (status == TWS_OK)
-        status = twsi_check_matrix(context, "features", features, samples, width, ld);
+        status = twsi_check_ridge(context, samples, width, problem->lambdas, problem->count);
+    if (status == TWS_OK)
+        status = twsi_check_matrix(context, "features", problem->features, samples, width, ld);
     if (status == TWS_OK)
         status = twsi_team_open_tiles(team, context, twsi_ridge_workers(samples, width));
     if (status == TWS_OK) {
-        job = twsi_ridge_matrix(team, features, samples, width, ld, NULL);
-        status = twsi_rows_finite(&job);
+        job = twsi_ridge_matrix(team, problem->features, samples, width, ld, NULL);
+        status = twsi_rows_finite(&job, largest);
     }
     if (status == TWS_OK) status = twsi_require_finite(team, "labels", labels, samples);
     return status;
@@ -13390,15 +13550,16 @@ TWSI_FN tws_status twsi_ridge_open(twsi_team *team, tws_context *context,
 TWS_API tws_status tws_ridge(tws_context *context, const tws_real *features, size_t samples,
                              size_t width, size_t ld, const tws_real *labels, double lambda,
                              double *coefficients, size_t *iterations) {
+    twsi_problem problem = twsi_problem_of(features, samples, width, ld, &lambda, 1);
     twsi_team team;
     twsi_pool pool;
-    tws_status status = twsi_ridge_open(&team, context, features, samples, width, ld, labels,
-                                        &lambda, 1);
+    double largest;
+    tws_status status = twsi_ridge_open(&team, context, &problem, labels, &largest);
     if (status == TWS_OK) status = twsi_require(context, "coefficients", coefficients);
     if (status == TWS_OK) {
         twsi_pool_open(&pool, context);
-        status = twsi_ridge_solve(&team, &pool, features, samples, width, ld, labels, lambda,
-                                  coefficients, iterations);
+        twsi_problem_open(&problem, &pool, labels, largest);
+        status = twsi_ridge_solve(&team, &pool, &problem, coefficients, iterations);
         twsi_pool_close(&pool);
     }
     twsi_team_close(&team);
@@ -13449,6 +13610,8 @@ TWS_API tws_status tws_ridge_operator(tws_context *context, tws_operator apply, 
     twsi_gradients g;
     twsi_pool pool;
     double *right, *solution;
+    int unit = 0;
+    size_t i;
     tws_status status = twsi_check_ridge(context, samples, width, &lambda, 1);
     if (status == TWS_OK && (apply == NULL || labels == NULL || coefficients == NULL))
         status = twsi_fail(context, TWS_BAD_ARGUMENT, "%s is NULL",
@@ -13484,8 +13647,12 @@ TWS_API tws_status tws_ridge_operator(tws_context *context, tws_operator apply, 
         twsi_pool_close(&pool);
         return twsi_fail(context, TWS_NOT_FINITE, "labels contain NaN or infinity");
     }
-    if (status == TWS_OK && known.dual) memcpy(right, labels, samples * sizeof *right);
-    if (status == TWS_OK && !known.dual && apply(user, 1, labels, right) != TWS_OK)
+    if (status == TWS_OK) {
+        double *scaled = known.dual ? right : known.other;
+        unit = twsi_exponent(labels, samples);
+        for (i = 0; i < samples; i++) scaled[i] = ldexp(labels[i], -unit);
+    }
+    if (status == TWS_OK && !known.dual && apply(user, 1, known.other, right) != TWS_OK)
         status = TWS_CALLBACK_FAILED;
     if (status == TWS_OK && !twsi_all_finite(right, m)) status = TWS_NOT_FINITE;
     if (status == TWS_OK) status = twsi_conjugate(&g, right, solution);
@@ -13493,15 +13660,19 @@ TWS_API tws_status tws_ridge_operator(tws_context *context, tws_operator apply, 
     if (status == TWS_OK || status == TWS_NOT_CONVERGED) {
         if (!known.dual) memcpy(coefficients, solution, width * sizeof *coefficients);
         else if (apply(user, 1, solution, coefficients) != TWS_OK) status = TWS_CALLBACK_FAILED;
+        for (i = 0; i < width; i++) coefficients[i] = ldexp(coefficients[i], unit);
     }
     if (iterations != NULL) *iterations = g.iterations;
     twsi_pool_close(&pool);
+    if ((status == TWS_OK || status == TWS_NOT_CONVERGED) && !twsi_all_finite(coefficients, width))
+        return twsi_solution_overflows(context, lambda);
     return twsi_known_failed(context, status, lambda, most);
 }
 
 /* ---- many lambdas: tridiagonal form ---- */
 
 #define TWSI_PATH_ROWS TWSI_CROSS_ROWS /* of F Q in one task, where rows of G were made before */
+#define TWSI_PATH_SLACK 1e-11          /* least 1 - h_jj of which rounding leaves some digits */
 
 typedef struct twsi_path {
     twsi_team *team;
@@ -13510,10 +13681,10 @@ typedef struct twsi_path {
     size_t depth;        /* of the products that G was made of, 0 if it was given */
     /* solutions */
     size_t samples, count, tasks;
-    int dual;
-    const tws_real *features, *labels;
+    int dual, label_unit;
+    const tws_real *features;
     size_t features_ld;
-    const double *shifts;                /* n lambda */
+    const double *labels, *shifts;       /* in the units of the problem; shifts: n lambda */
     double *below, *pivot, *reduced;     /* m x count: L, 1/D, (T + mu)^-1 Q' g */
     double *sums;                        /* tasks x 2 count */
     double *alpha;                       /* samples x count, when dual */
@@ -13615,11 +13786,13 @@ TWSI_FN void twsi_path_errors(void *data, size_t index, size_t worker) {
     twsi_path_rotate(path, 1, rows, count, small);
     for (c = 0; c < 2 * n; c++) train[c] = 0.0;
     for (i = 0; i < count; i++) {
-        const double label = (double)path->labels[first + i];
+        const double label = path->labels[first + i];
         twsi_path_sweep(path, rows + i * m, fit, hat, z);
         for (c = 0; c < n; c++) {
             const double residual = path->dual ? path->shifts[c] * fit[c] : label - fit[c];
-            const double left = path->dual ? fit[c] / hat[c] : residual / (1.0 - hat[c]);
+            const double left = path->dual ? fit[c] / hat[c]
+                                : 1.0 - hat[c] > TWSI_PATH_SLACK ? residual / (1.0 - hat[c])
+                                                                 : HUGE_VAL;
             train[c] += residual * residual;
             loo[c] += left * left;
             if (path->alpha != NULL) path->alpha[c * path->samples + first + i] = fit[c];
@@ -13647,31 +13820,47 @@ TWSI_FN tws_status twsi_path_memory(twsi_path *path, twsi_pool *pool, int coeffi
                      (unsigned long)m);
 }
 
+/* The errors at lambda number c, from sums of squares. */
+TWSI_FN tws_status twsi_path_means(const twsi_path *path, double lambda, size_t c, double *train,
+                                   double *loo) {
+    const double samples = (double)path->samples;
+    double sum[2] = {0.0, 0.0};
+    size_t t;
+    for (t = 0; t < path->tasks; t++) {
+        sum[0] += path->sums[t * 2 * path->count + c];
+        sum[1] += path->sums[t * 2 * path->count + path->count + c];
+    }
+    if (loo != NULL && sum[1] > DBL_MAX)
+        return twsi_fail(path->team->context, TWS_BAD_ARGUMENT,
+                         "with lambda = %.9g there is no leave-one-out error: without one of the "
+                         "samples features depend on each other to rounding; make lambda larger",
+                         lambda);
+    sum[0] = ldexp(sum[0] / samples, 2 * path->label_unit);
+    sum[1] = ldexp(sum[1] / samples, 2 * path->label_unit);
+    if (train != NULL) train[c] = sum[0];
+    if (loo != NULL) loo[c] = sum[1];
+    if ((train != NULL && !(sum[0] <= DBL_MAX)) || (loo != NULL && !(sum[1] <= DBL_MAX)))
+        return twsi_fail(path->team->context, TWS_NOT_FINITE,
+                         "the error at lambda = %.9g overflows: labels are too large for their "
+                         "squares", lambda);
+    return TWS_OK;
+}
+
 /* Everything after G stands in a: right = F'y or y (m numbers, destroyed). */
 TWSI_FN tws_status twsi_path_solve(twsi_path *path, const double *lambdas, double *right,
                                    double *train, double *loo) {
     const size_t n = path->count;
     double small[TWSI_SYMMETRIC_PANEL];
-    size_t bad, t, c;
+    tws_status status = TWS_OK;
+    size_t bad, c;
     twsi_symmetric_reduce(&path->form);
     twsi_path_rotate(path, 1, right, 1, small);
     bad = twsi_path_shifts(path, right);
     if (bad < n) return twsi_not_positive(path->team->context, lambdas[bad], path->size);
     twsi_run(path->team, path->tasks, twsi_path_errors, path);
-    for (c = 0; c < n; c++) {
-        double sum[2] = {0.0, 0.0};
-        for (t = 0; t < path->tasks; t++) {
-            sum[0] += path->sums[t * 2 * n + c];
-            sum[1] += path->sums[t * 2 * n + n + c];
-        }
-        if (train != NULL) train[c] = sum[0] / (double)path->samples;
-        if (loo != NULL) loo[c] = sum[1] / (double)path->samples;
-        if ((train != NULL && !(sum[0] <= DBL_MAX)) || (loo != NULL && !(sum[1] <= DBL_MAX)))
-            return twsi_fail(path->team->context, TWS_NOT_FINITE,
-                             "the error at lambda = %g overflows: labels are too large for their "
-                             "squares", lambdas[c]);
-    }
-    return TWS_OK;
+    for (c = 0; c < n && status == TWS_OK; c++)
+        status = twsi_path_means(path, lambdas[c], c, train, loo);
+    return status;
 }
 
 /* The coefficient vectors: Q (T + mu)^-1 Q' F'y, or F' alpha. */
@@ -13691,46 +13880,53 @@ TWSI_FN void twsi_path_coefficients(const twsi_path *path, twsi_ridge_job *job,
     }
 }
 
-TWSI_FN tws_status twsi_path_run(twsi_team *team, twsi_pool *pool, const tws_real *features,
-                                 size_t samples, size_t width, size_t ld, const tws_real *labels,
-                                 const double *lambdas, size_t count, double *coefficients,
-                                 double *train, double *loo) {
+/* What a path knows of its problem. */
+TWSI_FN void twsi_path_open(twsi_path *path, twsi_team *team, const twsi_problem *problem,
+                            size_t size) {
+    memset(path, 0, sizeof *path);
+    path->team = team;
+    path->size = size;
+    path->samples = problem->samples;
+    path->count = problem->count;
+    path->dual = size == problem->samples;
+    path->features = problem->features;
+    path->features_ld = problem->ld;
+    path->labels = problem->labels;
+    path->shifts = problem->shifts;
+    path->label_unit = problem->label_unit;
+}
+
+TWSI_FN tws_status twsi_path_run(twsi_team *team, twsi_pool *pool, const twsi_problem *problem,
+                                 double *coefficients, double *train, double *loo) {
+    const size_t samples = problem->samples, width = problem->width, ld = problem->ld;
     twsi_path path;
     twsi_cross cross;
-    twsi_ridge_job job = twsi_ridge_matrix(team, features, samples, width, ld, NULL);
-    double *right, *y, *shifts;
+    twsi_ridge_job job = twsi_ridge_matrix(team, problem->features, samples, width, ld, NULL);
+    double *right, *y;
     tws_status status;
-    size_t i;
-    memset(&path, 0, sizeof path);
-    path.team = team;
-    path.dual = samples < width;
-    path.size = twsi_min(samples, width);
-    path.samples = samples;
-    path.count = count;
-    path.features = features;
-    path.features_ld = ld;
-    path.labels = labels;
+    size_t c;
+    twsi_path_open(&path, team, problem, twsi_min(samples, width));
     path.depth = twsi_max(samples, width);
     cross.count = path.size;
     cross.depth = path.depth;
     cross.ld = path.dual ? ld : samples;
-    cross.rows = path.dual ? features : twsi_turned(team, pool, features, samples, width, ld);
-    path.shifts = shifts = (double *)twsi_take(pool, count, sizeof(double));
+    cross.rows = path.dual ? problem->features
+                           : twsi_turned(team, pool, problem->features, samples, width, ld);
     job.partial = (double *)twsi_take(pool, width, job.chunks * sizeof(double));
     y = (double *)twsi_take(pool, samples, sizeof(double));
     right = (double *)twsi_take(pool, path.size, sizeof(double));
     status = twsi_path_memory(&path, pool, coefficients != NULL);
     if (status != TWS_OK) return status;
-    for (i = 0; i < count; i++) shifts[i] = lambdas[i] * (double)samples;
-    for (i = 0; i < samples; i++) y[i] = (double)labels[i];
-    if (path.dual) memcpy(right, y, samples * sizeof *right);
-    else twsi_ridge_across(&job, NULL, y, right);
+    memcpy(path.dual ? right : y, problem->labels, samples * sizeof *y);
+    if (!path.dual) twsi_ridge_across(&job, NULL, y, right);
     cross.out = path.form.a;
     cross.copy = path.work;
     twsi_cross_run(&cross, team);
-    status = twsi_path_solve(&path, lambdas, right, train, loo);
-    if (status == TWS_OK && coefficients != NULL)
-        twsi_path_coefficients(&path, &job, coefficients);
+    status = twsi_path_solve(&path, problem->lambdas, right, train, loo);
+    if (status != TWS_OK || coefficients == NULL) return status;
+    twsi_path_coefficients(&path, &job, coefficients);
+    for (c = 0; c < path.count && status == TWS_OK; c++)
+        status = twsi_problem_restore(problem, team->context, c, coefficients + c * width, width);
     return status;
 }
 
@@ -13738,54 +13934,72 @@ TWS_API tws_status tws_ridge_path(tws_context *context, const tws_real *features
                                   size_t width, size_t ld, const tws_real *labels,
                                   const double *lambdas, size_t count, double *coefficients,
                                   double *train, double *loo) {
+    twsi_problem problem = twsi_problem_of(features, samples, width, ld, lambdas, count);
     twsi_team team;
     twsi_pool pool;
-    tws_status status = twsi_ridge_open(&team, context, features, samples, width, ld, labels,
-                                        lambdas, count);
+    double largest;
+    tws_status status = twsi_ridge_open(&team, context, &problem, labels, &largest);
     if (status == TWS_OK) {
         twsi_pool_open(&pool, context);
-        status = twsi_path_run(&team, &pool, features, samples, width, ld, labels, lambdas, count,
-                               coefficients, train, loo);
+        twsi_problem_open(&problem, &pool, labels, largest);
+        status = twsi_path_run(&team, &pool, &problem, coefficients, train, loo);
         twsi_pool_close(&pool);
     }
     twsi_team_close(&team);
     return status;
 }
 
+/* The unit of a kernel, from its upper triangle. */
+TWSI_FN tws_status twsi_kernel_unit(const twsi_team *team, const double *kernel, size_t samples,
+                                    int *unit) {
+    double largest = 0.0;
+    size_t i, j;
+    for (i = 0; i < samples; i++)
+        for (j = i; j < samples; j++) {
+            const double size = fabs(kernel[i * samples + j]);
+            if (!(size <= DBL_MAX))
+                return twsi_fail(team->context, TWS_NOT_FINITE,
+                                 "kernel contains NaN or infinity in row %lu", (unsigned long)i);
+            largest = fmax(largest, size);
+        }
+    *unit = 0;
+    if (largest > 0.0) frexp(largest, unit);
+    return TWS_OK;
+}
+
 TWSI_FN tws_status twsi_kernel_run(twsi_team *team, twsi_pool *pool, const double *kernel,
-                                   size_t samples, const tws_real *labels, const double *lambdas,
-                                   size_t count, double *coefficients, double *train,
-                                   double *loo) {
+                                   twsi_problem *problem, const tws_real *labels,
+                                   double *coefficients, double *train, double *loo) {
+    const size_t samples = problem->samples;
     twsi_path path;
-    double *right, *shifts;
-    tws_status status;
-    size_t i;
-    memset(&path, 0, sizeof path);
-    path.team = team;
-    path.dual = 1;
-    path.size = path.samples = samples;
-    path.count = count;
-    path.labels = labels;
-    path.shifts = shifts = (double *)twsi_take(pool, count, sizeof(double));
+    double *right;
+    int unit;
+    size_t i, j;
+    tws_status status = twsi_kernel_unit(team, kernel, samples, &unit);
+    if (status != TWS_OK) return status;
+    problem->shift_unit = unit;
+    problem->solution_unit = -unit;
+    twsi_problem_fill(problem, pool, labels);
     right = (double *)twsi_take(pool, samples, sizeof(double));
+    twsi_path_open(&path, team, problem, samples);
     status = twsi_path_memory(&path, pool, 0);
     if (status != TWS_OK) return status;
-    for (i = 0; i < count; i++) shifts[i] = lambdas[i] * (double)samples;
-    for (i = 0; i < samples; i++) {
-        right[i] = (double)labels[i];
-        memcpy(path.form.a + i * samples + i, kernel + i * samples + i,
-               (samples - i) * sizeof *path.form.a);
-        if (!twsi_all_finite(path.form.a + i * samples + i, samples - i))
-            return twsi_fail(team->context, TWS_NOT_FINITE,
-                             "kernel contains NaN or infinity in row %lu", (unsigned long)i);
-    }
+    memcpy(right, problem->labels, samples * sizeof *right);
+    for (i = 0; i < samples; i++)
+        for (j = i; j < samples; j++)
+            path.form.a[i * samples + j] = ldexp(kernel[i * samples + j], -unit);
     path.alpha = coefficients;
-    return twsi_path_solve(&path, lambdas, right, train, loo);
+    status = twsi_path_solve(&path, problem->lambdas, right, train, loo);
+    for (i = 0; i < path.count && status == TWS_OK && coefficients != NULL; i++)
+        status = twsi_problem_restore(problem, team->context, i, coefficients + i * samples,
+                                      samples);
+    return status;
 }
 
 TWS_API tws_status tws_kernel_path(tws_context *context, const double *kernel, size_t samples,
                                    const tws_real *labels, const double *lambdas, size_t count,
                                    double *coefficients, double *train, double *loo) {
+    twsi_problem problem = twsi_problem_of(NULL, samples, samples, samples, lambdas, count);
     twsi_team team;
     twsi_pool pool;
     tws_status status = twsi_require(context, "kernel", kernel);
@@ -13801,8 +14015,8 @@ TWS_API tws_status tws_kernel_path(tws_context *context, const double *kernel, s
     if (status == TWS_OK) status = twsi_require_finite(&team, "labels", labels, samples);
     if (status == TWS_OK) {
         twsi_pool_open(&pool, context);
-        status = twsi_kernel_run(&team, &pool, kernel, samples, labels, lambdas, count,
-                                 coefficients, train, loo);
+        status = twsi_kernel_run(&team, &pool, kernel, &problem, labels, coefficients, train,
+                                 loo);
         twsi_pool_close(&pool);
     }
     twsi_team_close(&team);

@@ -191,6 +191,142 @@ static void test_leave_one_out(void) {
     }
 }
 
+static void scale(const double *from, double *to, size_t count, int exponent) {
+    size_t i;
+    for (i = 0; i < count; i++) to[i] = ldexp(from[i], exponent);
+}
+
+/* Powers of two in features, labels and lambda come out as powers of two, to the bit. */
+static void test_units(void) {
+    enum { SAMPLES = 40, WIDTH = 31, LAMBDAS = 3 };
+    static const double lambdas[LAMBDAS] = {1e-3, 1e-1, 10.0};
+    static const int powers[][2] = {{-100, 60}, {-41, -90}, {14, 3}, {18, 120}, {120, -100}, {0, 127}};
+    static const size_t samples[3] = {40, 31, 25};
+    static tws_real features[SAMPLES * WIDTH], other[SAMPLES * WIDTH], labels[SAMPLES], y[SAMPLES];
+    static double kernel[SAMPLES * SAMPLES], scaled[SAMPLES * SAMPLES];
+    size_t shape, k, i, j;
+    for (shape = 0; shape < 3; shape++) {
+        const size_t n = samples[shape];
+        double a[2][WIDTH], both[2][LAMBDAS * WIDTH], alpha[2][LAMBDAS * SAMPLES], train[2][LAMBDAS], loo[2][LAMBDAS];
+        double left[2][LAMBDAS];
+        double inputs[SAMPLES], operated[2][WIDTH], want[LAMBDAS * SAMPLES], mu[LAMBDAS], lambda;
+        product p = {other, 0, WIDTH, 0, -1};
+        p.n = n;
+        recipe(features, n * WIDTH, labels, n);
+        for (i = 0; i < n; i++)
+            for (j = 0; j < n; j++)
+                kernel[i * n + j] = exp(-0.01 * ((double)i - (double)j) * ((double)i - (double)j));
+        for (k = 0; k <= sizeof powers / sizeof powers[0]; k++) {
+            const int run = k > 0, up = run ? powers[k - 1][0] : 0, high = run ? powers[k - 1][1] : 0;
+            for (i = 0; i < n * WIDTH; i++) other[i] = (tws_real)ldexp((double)features[i], up);
+            for (i = 0; i < n; i++) y[i] = (tws_real)ldexp((double)labels[i], high);
+            for (i = 0; i < n; i++) inputs[i] = (double)y[i];
+            scale(lambdas, mu, LAMBDAS, 2 * up);
+            lambda = mu[1];
+            CHECK(tws_ridge(NULL, other, n, WIDTH, WIDTH, y, lambda, a[run], NULL) == TWS_OK);
+            CHECK(tws_ridge_path(NULL, other, n, WIDTH, WIDTH, y, mu, LAMBDAS, both[run], train[run], loo[run]) == TWS_OK);
+            CHECK(tws_ridge_operator(NULL, multiply, &p, n, WIDTH, inputs, lambda, 1e-10, 500, operated[run], NULL) == TWS_OK);
+            if (run) {
+                scale(a[0], want, WIDTH, high - up);
+                CHECK(memcmp(a[1], want, sizeof a[1]) == 0);
+                scale(both[0], want, LAMBDAS * WIDTH, high - up);
+                CHECK(memcmp(both[1], want, sizeof both[1]) == 0);
+                scale(operated[0], want, WIDTH, high - up);
+                CHECK(memcmp(operated[1], want, sizeof operated[1]) == 0);
+                scale(train[0], want, LAMBDAS, 2 * high);
+                CHECK(memcmp(train[1], want, sizeof train[1]) == 0);
+                scale(loo[0], want, LAMBDAS, 2 * high);
+                CHECK(memcmp(loo[1], want, sizeof loo[1]) == 0);
+            }
+            scale(kernel, scaled, n * n, 8 * up);
+            scale(lambdas, mu, LAMBDAS, 8 * up);
+            CHECK(tws_kernel_path(NULL, scaled, n, y, mu, LAMBDAS, alpha[run], NULL, left[run]) == TWS_OK);
+            if (run) {
+                scale(alpha[0], want, LAMBDAS * n, high - 8 * up);
+                CHECK(memcmp(alpha[1], want, LAMBDAS * n * sizeof(double)) == 0);
+                scale(left[0], want, LAMBDAS, 2 * high);
+                CHECK(memcmp(left[1], want, sizeof left[1]) == 0);
+            }
+        }
+    }
+}
+
+/* lambda beyond all features: F'y / (n lambda). No features, and a coefficient above all numbers. */
+static void test_far_lambda(void) {
+    enum { WIDTH = 9 };
+    static const double lambdas[3] = {1e20, 1e150, 1e300};
+    static tws_real features[12 * WIDTH], labels[12];
+    double a[WIDTH], path[3 * WIDTH], alpha[3 * 12], kernel[12 * 12], y[12], tiny = 1e-200, train, loo;
+    tws_context context = tws_default_context();
+    product p = {features, 12, WIDTH, 0, -1};
+    size_t n, i, j, c;
+    for (n = 7; n <= 12; n += 5) {
+        recipe(features, n * WIDTH, labels, n);
+        CHECK(tws_ridge_path(NULL, features, n, WIDTH, WIDTH, labels, lambdas, 3, path, NULL, NULL) == TWS_OK);
+        for (i = 0; i < n * n; i++) kernel[i] = i % (n + 1) == 0 ? 2.0 : 1.0;
+        CHECK(tws_kernel_path(NULL, kernel, n, labels, lambdas, 3, alpha, NULL, NULL) == TWS_OK);
+        for (c = 0; c < 3; c++) {
+            CHECK(tws_ridge(NULL, features, n, WIDTH, WIDTH, labels, lambdas[c], a, NULL) == TWS_OK);
+            for (j = 0; j < WIDTH; j++) {
+                double sum = 0.0;
+                for (i = 0; i < n; i++) sum += (double)features[i * WIDTH + j] * (double)labels[i];
+                CHECK_NEAR(a[j] * lambdas[c], sum / (double)n, 1e-9);
+                CHECK_NEAR(path[c * WIDTH + j] * lambdas[c], sum / (double)n, 1e-9);
+            }
+            for (i = 0; i < n; i++) CHECK_NEAR(alpha[c * n + i] * lambdas[c], (double)labels[i] / (double)n, 1e-9);
+        }
+    }
+    for (i = 0; i < 12; i++) y[i] = 1e300;
+    for (i = 0; i < 12 * WIDTH; i++) features[i] *= (tws_real)1e-30;
+    CHECK(tws_ridge_operator(&context, multiply, &p, 12, WIDTH, y, 1e-62, 1e-10, 500, a, NULL) == TWS_NOT_FINITE);
+    CHECK(strncmp(context.message, "the coefficients at lambda = ", 29) == 0);
+    memset(features, 0, sizeof features);
+    CHECK(tws_ridge(&context, features, 12, WIDTH, WIDTH, labels, tiny, a, NULL) == TWS_OK);
+    CHECK(tws_ridge_path(&context, features, 12, WIDTH, WIDTH, labels, &tiny, 1, path, &train, &loo) == TWS_OK);
+    for (j = 0; j < WIDTH; j++) CHECK_NEAR(a[j], 0.0, 0.0);
+    CHECK(train > 0.0);
+    CHECK_NEAR(loo, train, 0.0);
+    CHECK(tws_ridge(&context, features, 12, WIDTH, WIDTH, labels, 0.0, a, NULL) == TWS_BAD_ARGUMENT);
+}
+
+/* One entry far above the others, wherever it stands, on every kernel. */
+static void test_one_large(void) {
+    enum { SAMPLES = 2, WIDTH = 70 };
+    static tws_real features[SAMPLES * WIDTH], labels[SAMPLES];
+    double a[WIDTH], fit[SAMPLES];
+    int which;
+    size_t j;
+    for (which = 0; which < (int)TWS_KERNEL_COUNT; which++) {
+        tws_context context = tws_default_context();
+        context.kernel = (tws_kernel)which;
+        if (!tws_kernel_available(context.kernel)) continue;
+        for (j = 0; j < SAMPLES * WIDTH; j++) {
+            recipe(features, SAMPLES * WIDTH, labels, SAMPLES);
+            features[j] = (tws_real)(j % 2 ? 1e30 : -1e30);
+            CHECK(tws_ridge(&context, features, SAMPLES, WIDTH, WIDTH, labels, 1e50, a, NULL) == TWS_OK);
+            CHECK(tws_readout_outputs(&context, features, SAMPLES, WIDTH, WIDTH, a, 1, fit) == TWS_OK);
+            CHECK_NEAR(fit[j / WIDTH], (double)labels[j / WIDTH], 1e-6);
+        }
+    }
+}
+
+/* Where a sample alone carries a coefficient there is no fit without it; elsewhere lambda may be 0. */
+static void test_leverage(void) {
+    tws_real features[6] = {1, 0, 0, 1, 0, 1}, labels[3] = {3, 4, 6};
+    double a[2], train, loo, lambda = 0.0;
+    tws_context context = tws_default_context();
+    CHECK(tws_ridge_path(&context, features, 3, 2, 2, labels, &lambda, 1, a, &train, &loo) == TWS_BAD_ARGUMENT);
+    CHECK(strstr(context.message, "with lambda = 0 there is no leave-one-out error") != NULL);
+    CHECK(tws_ridge_path(&context, features, 3, 2, 2, labels, &lambda, 1, a, &train, NULL) == TWS_OK);
+    CHECK_NEAR(a[0], 3.0, 1e-12);
+    CHECK_NEAR(a[1], 5.0, 1e-12);
+    CHECK_NEAR(train, 2.0 / 3.0, 1e-12);
+    CHECK(tws_ridge_path(&context, features, 2, 2, 2, labels, &lambda, 1, a, &train, &loo) == TWS_OK);
+    CHECK_NEAR(a[1], 4.0, 1e-12);
+    CHECK_NEAR(train, 0.0, 0.0);
+    CHECK_NEAR(loo, 12.5, 1e-12); /* each sample's coefficient is 0 without it */
+}
+
 static void test_refusals(void) {
     tws_real features[12] = {1, 2, 3, 1, 2, 3, 2, 4, 6, 1, 1, 1}, labels[4] = {1, 2, 3, 4};
     double a[6], train[2], loo[2], lambdas[2] = {1.0, 0.0};
@@ -217,13 +353,15 @@ static void test_refusals(void) {
 /* Whatever allocation fails, the call says so and nothing is lost. */
 static void test_memory(void) {
     static tws_real features[60 * 50], labels[60];
-    double a[2 * 60], train[2], loo[2], lambdas[2] = {0.1, 1.0}, kernel[100];
+    double a[2 * 60], train[2], loo[2], lambdas[2] = {0.1, 1.0}, kernel[100] = {1};
     tws_activation activation;
     tws_activation_named("relu", &activation);
     int call;
     long at;
     recipe(features, 60 * 50, labels, 60);
-    for (call = 0; call < 3; call++)
+    for (call = 0; call < 5; call++) {
+        if (call == 3) /* far enough from 1 to be scaled in a copy */
+            for (at = 0; at < 60 * 50; at++) features[at] *= (tws_real)1e20;
         for (at = 0; at < 100; at++) {
             failing memory = {0, 0, 0};
             tws_context context = tws_default_context();
@@ -232,14 +370,18 @@ static void test_memory(void) {
             context.allocator.allocate = failing_allocate;
             context.allocator.release = failing_release;
             context.allocator.user = &memory;
-            if (call == 0) status = tws_ridge(&context, features, 60, 50, 50, labels, 0.1, a, NULL);
+            if (call == 0 || call == 3)
+                status = tws_ridge(&context, features, 60, 50, 50, labels, call ? 1e39 : 0.1, a, NULL);
             else if (call == 1)
                 status = tws_ridge_path(&context, features, 40, 50, 50, labels, lambdas, 2, a, train, loo);
-            else status = tws_limit_kernel(&context, &activation, 50, features, 10, NULL, 0, kernel);
+            else if (call == 2)
+                status = tws_limit_kernel(&context, &activation, 50, features, 10, NULL, 0, kernel);
+            else status = tws_kernel_path(&context, kernel, 10, labels, lambdas, 2, a, train, loo);
             CHECK(memory.out == 0);
             if (status == TWS_OK) break;
             CHECK(status == TWS_OUT_OF_MEMORY && context.message[0] != '\0');
         }
+    }
     CHECK(at > 3 && at < 100);
 }
 
@@ -373,6 +515,10 @@ int main(void) {
     test_threads();
     test_blocks();
     test_leave_one_out();
+    test_units();
+    test_far_lambda();
+    test_one_large();
+    test_leverage();
     test_refusals();
     test_memory();
     test_kernel();

@@ -394,6 +394,31 @@ static void test_slopes(void) {
     }
 }
 
+/* What lies beyond a prediction's lists is 0, and no variance is negative. */
+static void test_lists(void) {
+    static const char *const activation[] = {"shifted-tanh", "relu", "hermite:0,1", "hermite:0,1e10,1"};
+    static const char *const target[] = {"linear", "step4", "staircase"};
+    size_t i, j, k;
+    for (i = 0; i < 4; i++)
+        for (j = 0; j < 3; j++) {
+            tws_theory_input input = make(activation[i], target[j], 500, 400, 900, 0.3, 0.45, 1, 3,
+                                          (i + j) % 2 ? TWS_FRESH : TWS_REUSE);
+            tws_prediction steps[2];
+            int step;
+            CHECK(tws_predict(NULL, &input, steps, steps + 1) == TWS_OK);
+            for (step = 0; step < 2; step++) {
+                const tws_prediction *p = steps + step;
+                CHECK(p->kappa >= 0 && p->outliers <= TWS_MAX_OUTLIERS && p->spikes <= TWS_MAX_OUTLIERS);
+                for (k = 0; k < TWS_MAX_OUTLIERS; k++) {
+                    CHECK(k + 1 >= p->spikes || p->strengths[k + 1] <= p->strengths[k]);
+                    if (k >= p->spikes) CHECK_NEAR(p->strengths[k], 0, 0);
+                    if (k >= p->outliers)
+                        CHECK_NEAR(p->singular_values[k] + p->alignments[k] + p->right_norms[k] + p->left_norms[k], 0, 0);
+                }
+            }
+        }
+}
+
 static void test_counts(void) {
     static const struct {
         const char *activation, *target;
@@ -1119,6 +1144,7 @@ int main(int argc, char **argv) {
     test_one_spike();
     test_table(argc > 1 ? argv[1] : NULL);
     test_slopes();
+    test_lists();
     test_counts();
     test_sees();
     test_equivalents();
