@@ -1086,7 +1086,8 @@ TWS_API tws_status tws_predict_bulk(tws_context *context, const tws_theory_input
  *   readout: N entries a_i. directions: p x d, orthonormal rows B*.
  *   right: unit vectors, outlier k at right + k d, TWS_MAX_OUTLIERS x d doubles, or NULL.
  *   left: unit vectors, outlier k at left + k N, TWS_MAX_OUTLIERS x N doubles, or NULL; the sign of
- *   each pair makes <left_k, a> >= 0. Rows beyond the outliers are untouched.
+ *   each pair makes <left_k, a> >= 0. A vector of which nothing is known (its norm in the
+ *   prediction is 0) is 0. Rows beyond the outliers are untouched.
  * input gives N, d, n (exact integers), steps, activation, batches, output scale, and the number of
  * directions; its target function and noise are not used. Aliasing: outputs overlap no input.
  * Errors: TWS_BAD_ARGUMENT; TWS_NOT_FINITE for NaN, infinity or a number of 1e30 and more in the
@@ -11289,25 +11290,23 @@ typedef struct twsi_directions {
     size_t inputs;
 } twsi_directions;
 
+/* Unit vectors, or zeros where nothing is known of one. */
 TWSI_FN void twsi_write_directions(const twsi_directions *out, const twsi_atoms *atoms, size_t k,
                                    size_t r, const double *right, double right_norm,
                                    double left_norm) {
+    const double across = right_norm > 0 ? 1 / right_norm : 0;
+    const double down = left_norm > 0 ? 1 / (left_norm * sqrt((double)atoms->count)) : 0;
     double sign = 0;
     size_t i, l;
     for (i = 0; i < atoms->count; i++) sign += atoms->A[i] * atoms->left[i];
     sign = sign < 0 ? -1 : 1;
-    if (out->right != NULL && right_norm > 0) {
-        double *v = out->right + k * out->inputs;
-        for (i = 0; i < out->inputs; i++) {
-            v[i] = 0;
-            for (l = 0; l < r; l++)
-                v[i] += sign / right_norm * right[l] * out->basis[l * out->inputs + i];
-        }
+    for (i = 0; i < out->inputs && out->right != NULL; i++) {
+        double sum = 0;
+        for (l = 0; l < r; l++) sum += right[l] * out->basis[l * out->inputs + i];
+        out->right[k * out->inputs + i] = sign * across * sum;
     }
-    if (out->left != NULL && left_norm > 0)
-        for (i = 0; i < atoms->count; i++)
-            out->left[k * atoms->count + i] =
-                sign * atoms->left[i] / (left_norm * sqrt((double)atoms->count));
+    for (i = 0; i < atoms->count && out->left != NULL; i++)
+        out->left[k * atoms->count + i] = sign * down * atoms->left[i];
 }
 
 /* The edge, and the outliers beyond it; *t_high: where the search for them begins. */
