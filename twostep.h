@@ -805,11 +805,12 @@ TWS_API tws_status tws_make_samples(tws_context *context, const tws_config *conf
 
 /*
  * output[j] = f_W(x_j) = s sum_i a_i sigma(w_i . x_j), j < batch->samples. Labels may be NULL.
- * Errors: TWS_BAD_ARGUMENT, TWS_TOO_LARGE, TWS_OUT_OF_MEMORY, TWS_NOT_FINITE (names the array),
- * TWS_UNAVAILABLE, TWS_CALLBACK_FAILED (reduce, or another process failed: with reduce all
- * processes return together); output is then undefined. Memory: one block of count x samples
- * within context->memory_budget, with reduce count x 512. Threads: context, same bits for any
- * number. Determinism: D1. Cost: 2 count d n operations.
+ * Errors: TWS_BAD_ARGUMENT, TWS_TOO_LARGE, TWS_OUT_OF_MEMORY, TWS_NOT_FINITE (names the array, or
+ * the sample whose pre-activations or output overflow), TWS_UNAVAILABLE, TWS_CALLBACK_FAILED
+ * (reduce, or another process failed: with reduce all processes return together); output is then
+ * undefined. Memory: one block of count x samples within context->memory_budget, with reduce
+ * count x 512. Threads: context, same bits for any number. Determinism: D1. Cost: 2 count d n
+ * operations.
  */
 TWS_API tws_status tws_forward(tws_context *context, const tws_network *network,
                                const tws_batch *batch, double *output);
@@ -822,6 +823,8 @@ TWS_API tws_status tws_loss(tws_context *context, const tws_network *network,
  * gradient = G = (1/n) [(a r') o sigma'(W X')] X with r = y - f_W(X), count x d: the negative
  * gradient of tws_loss over the output scale s (for s = 0 its limit: r = y). Source: paper,
  * equation of the update in section 2. loss may be NULL. gradient must not overlap any input.
+ * Products (r_j / n) x_j, their sums and a_i times these are tws_real: what is below its range is
+ * lost, what is above is TWS_NOT_FINITE.
  * Errors and memory as tws_forward, and a copy of the block's samples. Cost: 4 count d n.
  */
 TWS_API tws_status tws_gradient(tws_context *context, const tws_network *network,
@@ -857,8 +860,9 @@ typedef struct tws_spectrum {
     size_t passes;                           /* readings of the matrix */
     size_t directions;                       /* p */
     double overlaps[TWS_MAX_OVERLAPS][TWS_MAX_DIRECTIONS]; /* <v_k, b_l>; v_k has either sign */
-    double principal[TWS_MAX_DIRECTIONS]; /* cosines of the principal angles between the span of the
-                                             outliers' v_k and the target space, decreasing */
+    double principal[TWS_MAX_DIRECTIONS]; /* cosines of the principal angles between the target
+                                             space and the span of the outliers' v_k, of the first
+                                             TWS_MAX_OVERLAPS outliers, decreasing */
 } tws_spectrum;
 
 /*
@@ -872,7 +876,8 @@ typedef struct tws_spectrum {
  * which is 1 + sqrt(N/d) for S = 1. S_i is measured: the squared length of row i without its part
  * in the outliers. So an edge that the steps have pushed outwards does not count as an outlier,
  * and no theory of the steps enters. The margin is three times the Tracy-Widom scale of the
- * largest value, of order N^(-2/3): chance passes it about once in a thousand matrices.
+ * largest value, of order N^(-2/3): chance passes it about once in a thousand matrices; and at
+ * least what the rounding of the entries to tws_real leaves of s_1.
  *
  * Errors: TWS_BAD_ARGUMENT, TWS_NOT_FINITE, TWS_OUT_OF_MEMORY, TWS_CALLBACK_FAILED;
  * TWS_TOO_LARGE, TWS_UNAVAILABLE;
@@ -1145,8 +1150,9 @@ TWS_API tws_status tws_features(tws_context *context, const tws_network *network
  * double, and the factor only decides how fast (2 to 4 iterations; more when lambda is tiny, as
  * the factored matrix is then shifted until it has a factor).
  * Errors: TWS_BAD_ARGUMENT (NULL, sizes, lambda; or a system that is not positive definite to
- * rounding, which only n lambda below 1e-15 of the trace can cause: float features must then have
- * squared singular values within a factor of about 1e6, for tws_ridge_path 1e15), TWS_TOO_LARGE,
+ * rounding, which only n lambda below some 1e-15 of the trace can cause: the least squared singular
+ * value of float features must then be about 1e-6 of the sum of all; tws_ridge_path is content with
+ * 1e-14), TWS_TOO_LARGE,
  * TWS_OUT_OF_MEMORY, TWS_NOT_FINITE (also where a coefficient is above the largest double; else
  * numbers of any size are taken), TWS_UNAVAILABLE, TWS_NOT_CONVERGED (200 iterations were not
  * enough; coefficients hold the last).
@@ -1171,8 +1177,9 @@ TWS_API tws_status tws_ridge(tws_context *context, const tws_real *features, siz
  * One Householder reduction of the smaller Gram matrix to tridiagonal form, all in double, serves
  * every lambda: each costs a few operations per entry of F. Errors as tws_ridge (a matrix that is
  * not positive definite names the lambda), TWS_BAD_ARGUMENT also for count 0 and, if loo is asked
- * for, where it has no value (1 - h_jj of some sample at most 1e-11: without it features depend on
- * each other), TWS_NOT_FINITE also where an error is above the largest double.
+ * for and samples > width, where it has no value or no digit (1 - h_jj of some sample is at most
+ * 1e-14 times the condition number: without it features depend on each other), TWS_NOT_FINITE also
+ * where an error is above the largest double.
  * Aliasing: outputs overlap no input. Memory: 8 m^2 bytes with m = min(samples, width), features
  * once more when samples > width and once more where tws_ridge scales them, 24 m count, and
  * 8 samples count when samples <= width. Threads: context. Determinism: D1.
@@ -1200,9 +1207,9 @@ TWS_API tws_status tws_kernel_path(tws_context *context, const double *kernel, s
  * 1e-14 to 0.1. Errors: TWS_BAD_ARGUMENT, TWS_OUT_OF_MEMORY, TWS_TOO_LARGE, TWS_CALLBACK_FAILED
  * (apply did not return TWS_OK), TWS_NOT_FINITE (from apply, or coefficients above the largest
  * double), TWS_NOT_CONVERGED (most iterations made; coefficients hold the last). The entries of F
- * should lie within 1e-100 to 1e100: its numbers are squared. Aliasing: none. Memory: 6 vectors.
- * Threads: those of apply. Determinism: D1 if apply is. Cost: two products per iteration, about
- * sqrt(condition number) log(1 / tolerance) of them.
+ * should lie within 1e-100 to 1e100, n lambda below 1e200: they are squared. Aliasing: none.
+ * Memory: 6 vectors. Threads: those of apply. Determinism: D1 if apply is. Cost: two products per
+ * iteration, about sqrt(condition number) log(1 / tolerance) of them.
  */
 TWS_API tws_status tws_ridge_operator(tws_context *context, tws_operator apply, void *user,
                                       size_t samples, size_t width, const double *labels,
@@ -1224,14 +1231,15 @@ TWS_API tws_status tws_readout_outputs(tws_context *context, const tws_real *fea
  * The kernel of infinitely many neurons before any step: kernel[i count2 + j] =
  * E sigma(w x_i) sigma(w x'_j), w ~ N(0, I/d), for two sets of inputs (count1 x d, count2 x d).
  * Source: Mehler's formula, sum over k < 32 of k! c_k(|x|/sqrt d) c_k(|x'|/sqrt d) cos^k, with
- * c_k(s) = E[sigma(s z) He_k(z)] / k!; what the sum leaves out is put on pairs of equal inputs
- * (second == first: the diagonal), so the kernel is positive definite. Error: below 1e-5 of the
- * diagonal where |cos| <= 1/2; sphere and Gaussian W_0 differ by O(1/d).
+ * c_k(s) = E[sigma(s z) He_k(z)] / k!, from 240 values of sigma for each input. What the sum leaves
+ * out is put on the diagonal of one set (second NULL or the same as first), so that kernel is
+ * positive definite. Error: below 1e-5 of the root of the diagonals' product where |cos| <= 1/2,
+ * for |x| <= 8 sqrt d; sphere and Gaussian W_0 differ by O(1/d).
  * second may be NULL: the same as first, count2 is then ignored and the kernel symmetric.
  * Errors: TWS_BAD_ARGUMENT, TWS_TOO_LARGE, TWS_OUT_OF_MEMORY, TWS_NOT_FINITE, TWS_UNAVAILABLE.
- * Aliasing: kernel overlaps no input. Memory: 256 (count1 + count2) bytes and 64 rows of products.
- * Threads: context. Determinism: D2 (libm).
- * Cost: 2 d count1 count2 + 64 count1 count2 operations.
+ * Aliasing: kernel overlaps no input. Memory: 272 (count1 + count2) bytes, 64 kB and 64 rows of
+ * products. Threads: context. Determinism: D2 (libm).
+ * Cost: 2 d count1 count2 + 64 count1 count2 operations, and 16000 for each input.
  */
 TWS_API tws_status tws_limit_kernel(tws_context *context, const tws_activation *activation,
                                     size_t inputs, const tws_real *first, size_t count1,
@@ -1416,6 +1424,10 @@ TWS_API tws_status tws_sweep(tws_context *context, const tws_config *config,
 #define TWSI_FN static TWSI_UNUSED
 
 #define TWSI_PI 3.14159265358979323846
+/* Of tws_real; LEAST: what it holds with all its digits. */
+#define TWSI_REAL_LEAST (sizeof(tws_real) == sizeof(float) ? (double)FLT_MIN : DBL_MIN)
+#define TWSI_REAL_EPSILON (sizeof(tws_real) == sizeof(float) ? (double)FLT_EPSILON : DBL_EPSILON)
+#define TWSI_REAL_MOST (sizeof(tws_real) == sizeof(float) ? (double)FLT_MAX : DBL_MAX)
 #define TWSI_MAX_THREADS 64 /* seats live on the stack of the call */
 
 /* Contraction of a * b + c into one rounding would change the random numbers from compiler to
@@ -1427,6 +1439,13 @@ TWS_API tws_status tws_sweep(tws_context *context, const tws_config *config,
 #pragma GCC push_options
 #pragma GCC optimize("fp-contract=off")
 #endif
+
+/* e with 2^(e - 1) <= x < 2^e for a finite x >= 0; 0 for 0. */
+TWSI_FN int twsi_exponent(double x) {
+    int exponent = 0;
+    if (x > 0.0) frexp(x, &exponent);
+    return exponent;
+}
 
 /* ---- sizes ---- */
 
@@ -8379,25 +8398,34 @@ TWSI_FN double twsi_dot(const tws_real *x, const tws_real *y, size_t count) {
 typedef struct twsi_squares_job {
     const tws_real *x;
     size_t rows, columns;
+    int unit;
     double *square;
 } twsi_squares_job;
 
 TWSI_FN void twsi_squares_task(void *data, size_t index, size_t worker) {
     const twsi_squares_job *job = (const twsi_squares_job *)data;
     const size_t n = job->columns, end = twsi_min(job->rows, (index + 1) * TWSI_ROW_GROUP);
-    size_t i;
+    size_t i, j;
     (void)worker;
-    for (i = index * TWSI_ROW_GROUP; i < end; i++)
-        job->square[i] = twsi_dot(job->x + i * n, job->x + i * n, n);
+    for (i = index * TWSI_ROW_GROUP; i < end; i++) {
+        const tws_real *row = job->x + i * n;
+        double sum = 0.0;
+        for (j = 0; j < n && job->unit != 0; j++) {
+            const double x = ldexp((double)row[j], -job->unit);
+            sum += x * x;
+        }
+        job->square[i] = job->unit != 0 ? sum : twsi_dot(row, row, n);
+    }
 }
 
-/* The squared lengths of all rows. */
+/* The squared lengths of all rows, in units of 2^(2 unit). */
 TWSI_FN void twsi_squares(twsi_team *team, const tws_real *x, size_t rows, size_t columns,
-                          double *square) {
+                          int unit, double *square) {
     twsi_squares_job job;
     job.x = x;
     job.rows = rows;
     job.columns = columns;
+    job.unit = unit;
     job.square = square;
     twsi_run(team, twsi_ceil_div(rows, TWSI_ROW_GROUP), twsi_squares_task, &job);
 }
@@ -8695,8 +8723,8 @@ TWSI_FN void twsi_finite_task(void *data, size_t index, size_t worker) {
             job->flags[index] = 0;
 }
 
-TWSI_FN tws_status twsi_require_finite(twsi_team *team, const char *name, const tws_real *x,
-                                       size_t count) {
+/* The first entry that is not finite; count: all are. */
+TWSI_FN size_t twsi_first_not_finite(twsi_team *team, const tws_real *x, size_t count) {
     int flags[TWSI_FINITE_TASKS];
     const size_t tasks = twsi_min(TWSI_FINITE_TASKS, twsi_ceil_div(count, TWSI_FINITE_CHUNK));
     twsi_finite_job job;
@@ -8707,11 +8735,28 @@ TWSI_FN tws_status twsi_require_finite(twsi_team *team, const char *name, const 
     job.flags = flags;
     twsi_run(team, tasks, twsi_finite_task, &job);
     for (t = 0; t < tasks; t++)
-        if (!flags[t])
-            return twsi_fail(team->context, TWS_NOT_FINITE,
-                             "%s[%lu] is NaN or infinite, every entry must be finite", name,
-                             (unsigned long)twsi_find_not_finite(x, count));
-    return TWS_OK;
+        if (!flags[t]) return twsi_find_not_finite(x, count);
+    return count;
+}
+
+/* Of an input. */
+TWSI_FN tws_status twsi_require_finite(twsi_team *team, const char *name, const tws_real *x,
+                                       size_t count) {
+    const size_t at = twsi_first_not_finite(team, x, count);
+    if (at == count) return TWS_OK;
+    return twsi_fail(team->context, TWS_NOT_FINITE,
+                     "%s[%lu] is NaN or infinite, every entry must be finite", name,
+                     (unsigned long)at);
+}
+
+/* Of a result of finite numbers. */
+TWSI_FN tws_status twsi_require_in_range(twsi_team *team, const char *name, const tws_real *x,
+                                         size_t count) {
+    const size_t at = twsi_first_not_finite(team, x, count);
+    if (at == count) return TWS_OK;
+    return twsi_fail(team->context, TWS_NOT_FINITE,
+                     "%s: entry %lu overflows, as inputs, labels, readout, the step or the slope "
+                     "of the activation are too large", name, (unsigned long)at);
 }
 
 /* What a call reads of a network and a batch, each with what stands before it. */
@@ -8806,7 +8851,9 @@ TWSI_FN tws_status twsi_step_prepare(twsi_step *step, twsi_team *team, twsi_pool
     return TWS_OK;
 }
 
-/* One piece of the columns of H: output += a' sigma(H), then H <- sigma'(H) where wanted. */
+/* One piece of the columns of H: output += a' sigma(H), then H <- sigma'(H) where wanted. A
+   pre-activation that overflows makes the outputs infinite: what the activation takes it to, 1 or
+   0, would be a number like any other. */
 TWSI_FN void twsi_sweep_task(void *data, size_t index, size_t worker) {
     const twsi_step *step = (const twsi_step *)data;
     const twsi_kernels *kernels = step->team->kernels;
@@ -8816,6 +8863,7 @@ TWSI_FN void twsi_sweep_task(void *data, size_t index, size_t worker) {
     const int with_values = network->output_scale > 0.0;
     tws_real value[TWSI_SWEEP_COLUMNS], sum[TWSI_SWEEP_COLUMNS];
     double *output = step->output + column;
+    int finite = 1;
     size_t first, i, j;
     (void)worker;
     for (j = 0; j < width; j++) output[j] = 0.0;
@@ -8824,18 +8872,39 @@ TWSI_FN void twsi_sweep_task(void *data, size_t index, size_t worker) {
         for (j = 0; j < width; j++) sum[j] = 0;
         for (i = first; i < end; i++) {
             tws_real *h = step->h + i * step->samples + column;
+            finite &= kernels->largest(h, width) >= 0;
             kernels->activate(&network->activation, h, with_values ? value : NULL,
                               step->with_slopes ? h : NULL, width);
             if (with_values) kernels->axpy(sum, network->readout[i], value, width);
         }
         for (j = 0; j < width; j++) output[j] += (double)sum[j];
     }
+    for (j = 0; j < width && !finite; j++) output[j] = HUGE_VAL;
+}
+
+/* Outputs from sums; a status that all processes share. */
+TWSI_FN tws_status twsi_step_outputs(twsi_step *step) {
+    tws_context *context = step->team->context;
+    tws_status status = TWS_OK;
+    size_t j;
+    if (step->network->output_scale > 0.0)
+        status = twsi_reduce(context, step->output, step->samples, "outputs of the network");
+    for (j = 0; j < step->samples && status == TWS_OK; j++) {
+        step->output[j] *= step->network->output_scale;
+        if (!(step->output[j] - step->output[j] <= 0.0))
+            status = twsi_fail(context, TWS_NOT_FINITE,
+                               "the output for sample %lu, or a pre-activation next to it, is not "
+                               "finite: network.weights, batch.inputs or network.readout are too "
+                               "large for their products or for the activation",
+                               (unsigned long)(step->start + j));
+    }
+    /* without outputs nothing was summed, and a process knows of its own neurons alone */
+    return step->network->output_scale > 0.0 ? status : twsi_agree(context, status);
 }
 
 /* Pre-activations, outputs and slopes of samples start .. start + samples - 1. */
 TWSI_FN tws_status twsi_step_block(twsi_step *step, size_t start, size_t samples) {
     const tws_network *network = step->network;
-    size_t j;
     step->start = start;
     step->samples = samples;
     twsi_gemm_with(step->team, &step->buffers, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, network->count,
@@ -8843,20 +8912,7 @@ TWSI_FN tws_status twsi_step_block(twsi_step *step, size_t start, size_t samples
                    step->batch->inputs + start * network->inputs, network->inputs, 0, step->h,
                    samples);
     twsi_run(step->team, twsi_ceil_div(samples, TWSI_SWEEP_COLUMNS), twsi_sweep_task, step);
-    if (network->output_scale > 0.0) {
-        const tws_status status =
-            twsi_reduce(step->team->context, step->output, samples, "outputs of the network");
-        if (status != TWS_OK) return status;
-    }
-    for (j = 0; j < samples; j++) {
-        step->output[j] *= network->output_scale;
-        if (!(step->output[j] - step->output[j] <= 0.0))
-            return twsi_fail(step->team->context, TWS_NOT_FINITE,
-                             "the output for sample %lu is not finite: the pre-activations are "
-                             "too large for the activation",
-                             (unsigned long)(start + j));
-    }
-    return TWS_OK;
+    return twsi_step_outputs(step);
 }
 
 /* Adds to the loss of the block in work, and leaves the residuals in output. */
@@ -8894,6 +8950,15 @@ typedef struct twsi_readout_rows_job {
     size_t rows, columns;
 } twsi_readout_rows_job;
 
+/* row = factor row + weights for a factor that is no tws_real, or loses digits as one. */
+TWSI_FN void twsi_wide_row(tws_real *row, double factor, const tws_real *weights, size_t count) {
+    size_t j;
+    for (j = 0; j < count; j++) {
+        const double sum = factor * (double)row[j] + (weights != NULL ? (double)weights[j] : 0.0);
+        row[j] = (tws_real)sum;
+    }
+}
+
 /* g_i = eta a_i g_i + w_i, or without weights g_i = a_i g_i */
 TWSI_FN void twsi_readout_rows_task(void *data, size_t index, size_t worker) {
     const twsi_readout_rows_job *job = (const twsi_readout_rows_job *)data;
@@ -8902,10 +8967,14 @@ TWSI_FN void twsi_readout_rows_task(void *data, size_t index, size_t worker) {
     (void)worker;
     for (i = index * TWSI_ROW_GROUP; i < end; i++) {
         tws_real *row = job->gradient + i * job->columns;
-        job->kernels->scaled_copy(row, (tws_real)(job->eta * (double)job->readout[i]), row,
-                                  job->columns);
-        if (job->weights != NULL)
-            job->kernels->axpy(row, 1, job->weights + i * job->columns, job->columns);
+        const tws_real *w = job->weights != NULL ? job->weights + i * job->columns : NULL;
+        const double factor = job->eta * (double)job->readout[i], size = fabs(factor);
+        if (size > 0.0 && !(size >= TWSI_REAL_LEAST && size <= TWSI_REAL_MOST)) {
+            twsi_wide_row(row, factor, w, job->columns);
+            continue;
+        }
+        job->kernels->scaled_copy(row, (tws_real)factor, row, job->columns);
+        if (w != NULL) job->kernels->axpy(row, 1, w, job->columns);
     }
 }
 
@@ -8922,8 +8991,8 @@ TWSI_FN tws_status twsi_readout_rows(twsi_team *team, const tws_network *network
     job.rows = network->count;
     job.columns = network->inputs;
     twsi_run(team, twsi_ceil_div(job.rows, TWSI_ROW_GROUP), twsi_readout_rows_task, &job);
-    return twsi_require_finite(team, weights == NULL ? "gradient" : "the step's new weights",
-                               gradient, job.rows * job.columns);
+    return twsi_require_in_range(team, weights == NULL ? "gradient" : "the weights after the step",
+                                 gradient, job.rows * job.columns);
 }
 
 TWSI_FN tws_status twsi_keep_loss(tws_context *context, double total, double *loss) {
@@ -9267,8 +9336,9 @@ TWSI_FN tws_status twsi_settle_edge(twsi_rows_spectrum *rows, const double *left
         if (status == TWS_OK) status = twsi_find_edge(rows, &spectrum->row_edge);
         spectrum->edge = spectrum->row_edge;
         if (status != TWS_OK) return status;
-        spectrum->margin = 3.0 * tws_edge_scale(rows->rows, rows->inputs) * spectrum->edge /
-                           tws_bulk_edge(rows->rows, rows->inputs);
+        spectrum->margin = fmax(3.0 * tws_edge_scale(rows->rows, rows->inputs) * spectrum->edge /
+                                    tws_bulk_edge(rows->rows, rows->inputs),
+                                TWSI_REAL_EPSILON * spectrum->singular_values[0]);
         tws_count_outliers(spectrum, 0.0);
         if (spectrum->outliers == removed) break;
         removed = spectrum->outliers;
@@ -9318,6 +9388,8 @@ TWSI_FN void twsi_alignments(const double *right, const tws_real *directions, si
         spectrum->alignments[k] = sqrt(sum);
     }
 }
+
+#define TWSI_MEASURE_RANGE 200 /* exponent of s_1 up to which double holds its fourth power */
 
 /* From the triplets to everything else. square: the squared lengths of the rows. */
 TWSI_FN tws_status twsi_describe(tws_context *context, twsi_pool *pool, const double *square,
@@ -9379,6 +9451,40 @@ TWSI_FN tws_status twsi_check_measure(tws_context *context, const tws_real *weig
     return status;
 }
 
+/* Takes the spectrum's sizes by a power of two. */
+TWSI_FN void twsi_spectrum_scale(tws_spectrum *spectrum, int unit) {
+    size_t k;
+    for (k = 0; k < spectrum->top; k++)
+        spectrum->singular_values[k] = ldexp(spectrum->singular_values[k], unit);
+    spectrum->row_edge = ldexp(spectrum->row_edge, unit);
+    spectrum->edge = ldexp(spectrum->edge, unit);
+    spectrum->margin = ldexp(spectrum->margin, unit);
+}
+
+/* From the triplets to the rest, in a unit where fourth powers of entries stay in range. */
+TWSI_FN tws_status twsi_measure_rows(tws_context *context, twsi_pool *pool,
+                                     const tws_real *weights, double *square, size_t count,
+                                     size_t inputs, const tws_real *readout,
+                                     const tws_real *directions, size_t p, const double *left,
+                                     const double *right, tws_spectrum *spectrum) {
+    twsi_team team;
+    int unit = twsi_exponent(spectrum->singular_values[0]);
+    tws_status status = twsi_team_open(&team, context, count / 64); /* fewer: not worth it */
+    if (abs(unit) < TWSI_MEASURE_RANGE) unit = 0;
+    if (status == TWS_OK) twsi_squares(&team, weights, count, inputs, unit, square);
+    twsi_team_close(&team);
+    if (status != TWS_OK) return status;
+    twsi_spectrum_scale(spectrum, -unit);
+    status = twsi_describe(context, pool, square, count, inputs, readout, directions, p, left,
+                           right, spectrum);
+    twsi_spectrum_scale(spectrum, unit);
+    if (status == TWS_OK && directions != NULL &&
+        !twsi_all_finite(spectrum->alignments, spectrum->top))
+        return twsi_fail(context, TWS_NOT_FINITE,
+                         "directions are too large, their rows must be orthonormal");
+    return status;
+}
+
 TWS_API tws_status tws_measure(tws_context *context, const tws_real *weights, size_t count,
                                size_t inputs, const tws_real *readout, const tws_real *directions,
                                size_t p, size_t top, uint64_t seed, tws_spectrum *spectrum) {
@@ -9410,17 +9516,9 @@ TWS_API tws_status tws_measure(tws_context *context, const tws_real *weights, si
             twsi_say(context, "weights of another process contain NaN or infinity");
     }
     if (status == TWS_OK || status == TWS_NOT_CONVERGED) {
-        twsi_team team;
-        tws_status described = twsi_team_open(&team, context, count / 64); /* fewer: not worth it */
-        if (described == TWS_OK) twsi_squares(&team, weights, count, inputs, square);
-        twsi_team_close(&team);
-        if (described == TWS_OK)
-            described = twsi_describe(context, &pool, square, count, inputs, readout, directions,
-                                      p, left, right, spectrum);
-        if (described == TWS_OK && directions != NULL &&
-            !twsi_all_finite(spectrum->alignments, top))
-            described = twsi_fail(context, TWS_NOT_FINITE,
-                                  "directions are too large, their rows must be orthonormal");
+        const tws_status described =
+            twsi_measure_rows(context, &pool, weights, square, count, inputs, readout, directions,
+                              p, left, right, spectrum);
         if (described != TWS_OK) status = described;
     }
     twsi_pool_close(&pool);
@@ -10314,8 +10412,9 @@ TWSI_FN void twsi_rows(twsi_theory *theory) {
         cross *= 2 * e1 * theory->eps2;
         /* one batch: the weights of both steps share z and add coherently; a linear activation has
            no such noise, but differences that rounding leaves, of either sign */
-        theory->kappa[0][i] = theory->rho * fmax(theory->reuse ? own + noise + cross : own, 0);
-        theory->kappa[1][i] = theory->rho * fmax(theory->reuse ? 0 : noise, 0);
+        if (theory->reuse) own += noise + cross;
+        theory->kappa[0][i] = own < 0 ? 0 : theory->rho * own;
+        theory->kappa[1][i] = theory->reuse || noise < 0 ? 0 : theory->rho * noise;
         theory->variance[i] = theory->linear[i] * theory->linear[i] +
                               (theory->kappa[0][i] + theory->kappa[1][i]) * A * A;
     }
@@ -12777,8 +12876,8 @@ TWS_API tws_status tws_theory_warnings(tws_context *context, const tws_theory_in
  * by the factor. Products with F run in double there: rounding of the Gram matrix and of the
  * factor costs an iteration, not accuracy (Higham, Accuracy and Stability, chapter 12).
  *
- * Features and labels of any size: powers of two take both to about 1 and what comes out back, so
- * that results have the bits they would have had.
+ * Features and labels of any size: powers of two take both to about 1 and what comes out back.
+ * That rounds nothing but what is nothing beside the largest feature.
  *
  * Many lambdas: G = Q T Q', T tridiagonal (as in @@SVD), then (G + mu)^-1 = Q (T + mu)^-1 Q' and
  * T + mu = L D L' costs nothing. With the rows f_j of F Q the diagonal of the hat matrix is
@@ -12804,6 +12903,7 @@ TWSI_FN void twsi_features_task(void *data, size_t index, size_t worker) {
     (void)worker;
     for (i = index * TWSI_ROW_GROUP; i < end; i++) {
         tws_real *row = job->features + i * job->ld;
+        if (job->kernels->largest(row, job->columns) < 0) continue; /* seen by what comes next */
         job->kernels->activate(job->activation, row, row, NULL, job->columns);
         job->kernels->scaled_copy(row, job->factor, row, job->columns);
     }
@@ -12815,8 +12915,8 @@ TWSI_FN tws_status twsi_features_finite(const twsi_features_job *job, tws_contex
     for (i = 0; i < job->rows; i++)
         if (job->kernels->largest(job->features + i * job->ld, job->columns) < 0)
             return twsi_fail(context, TWS_NOT_FINITE,
-                             "the features of sample %lu overflow: network.weights or batch.inputs "
-                             "are too large%s",
+                             "the features of sample %lu, or their pre-activations, overflow: "
+                             "network.weights or batch.inputs are too large%s",
                              (unsigned long)i,
                              job->activation->kind == TWS_CUSTOM_ACTIVATION
                                  ? ", or network.activation is not finite there"
@@ -12955,14 +13055,12 @@ TWS_API tws_status tws_readout_outputs(tws_context *context, const tws_real *fea
 
 /* ---- conjugate gradients ---- */
 
-/* e with 2^(e - 1) <= max |x| < 2^e; 0 if all are 0. */
-TWSI_FN int twsi_exponent(const double *x, size_t count) {
+/* Of the largest. */
+TWSI_FN int twsi_exponent_of(const double *x, size_t count) {
     double largest = 0.0;
-    int exponent = 0;
     size_t i;
     for (i = 0; i < count; i++) largest = fmax(largest, fabs(x[i]));
-    if (largest > 0.0) frexp(largest, &exponent);
-    return exponent;
+    return twsi_exponent(largest);
 }
 
 /* The system A x = b with A positive definite, known by its products, and an approximate inverse
@@ -12978,8 +13076,8 @@ typedef struct twsi_gradients {
 } twsi_gradients;
 
 /* From x = 0, for a right-hand side of about 1. TWS_BAD_ARGUMENT: a direction without curvature, A
-   is not positive definite; TWS_NOT_CONVERGED: after the most iterations. Hestenes and Stiefel
-   1952. */
+   is not positive definite; TWS_NOT_FINITE: with too much of it; TWS_NOT_CONVERGED: after the most
+   iterations. Hestenes and Stiefel 1952. */
 TWSI_FN tws_status twsi_conjugate_unit(twsi_gradients *g, double *x) {
     const double want =
         g->tolerance * sqrt(twsi_sum_products(g->residual, g->residual, g->size));
@@ -12998,7 +13096,8 @@ TWSI_FN tws_status twsi_conjugate_unit(twsi_gradients *g, double *x) {
         status = g->multiply(g->data, g->direction, g->image);
         if (status != TWS_OK) return status;
         curvature = twsi_sum_products(g->direction, g->image, g->size);
-        if (!(curvature > 0.0 && curvature <= DBL_MAX)) return TWS_BAD_ARGUMENT;
+        if (!(curvature <= DBL_MAX)) return TWS_NOT_FINITE;
+        if (!(curvature > 0.0)) return TWS_BAD_ARGUMENT;
         step = now / curvature;
         for (i = 0; i < g->size; i++) {
             x[i] += step * g->direction[i];
@@ -13012,7 +13111,7 @@ TWSI_FN tws_status twsi_conjugate_unit(twsi_gradients *g, double *x) {
 /* The same for any right-hand side: a power of two takes it to about 1, so that no square overflows
    or vanishes. */
 TWSI_FN tws_status twsi_conjugate(twsi_gradients *g, const double *b, double *x) {
-    const int unit = twsi_exponent(b, g->size);
+    const int unit = twsi_exponent_of(b, g->size);
     tws_status status;
     size_t i;
     for (i = 0; i < g->size; i++) g->residual[i] = ldexp(b[i], -unit);
@@ -13300,6 +13399,11 @@ TWSI_FN tws_status twsi_rows_finite(const twsi_ridge_job *ridge, double *largest
                                                          ridge->columns));
 }
 
+/* n lambda; the largest lambda times n may be rounded beyond the largest number. */
+TWSI_FN double twsi_shift(double lambda, size_t samples) {
+    return fmin(lambda * (double)samples, DBL_MAX);
+}
+
 TWSI_FN twsi_problem twsi_problem_of(const tws_real *features, size_t samples, size_t width,
                                      size_t ld, const double *lambdas, size_t count) {
     twsi_problem problem;
@@ -13336,25 +13440,28 @@ TWSI_FN void twsi_problem_fill(twsi_problem *problem, twsi_pool *pool, const tws
     problem->shifts = (double *)twsi_take(pool, problem->count, sizeof(double));
     if (pool->status != TWS_OK) return;
     for (i = 0; i < problem->samples; i++) problem->labels[i] = (double)labels[i];
-    problem->label_unit = twsi_exponent(problem->labels, problem->samples);
+    problem->label_unit = twsi_exponent_of(problem->labels, problem->samples);
     problem->solution_unit += problem->label_unit;
     for (i = 0; i < problem->samples; i++)
         problem->labels[i] = ldexp(problem->labels[i], -problem->label_unit);
     for (i = 0; i < problem->count; i++)
-        problem->shifts[i] = fmin(most, ldexp(problem->lambdas[i] * (double)problem->samples,
+        problem->shifts[i] = fmin(most, ldexp(twsi_shift(problem->lambdas[i], problem->samples),
                                               -problem->shift_unit));
 }
 
 /* largest: of the features. */
 TWSI_FN void twsi_problem_open(twsi_problem *problem, twsi_pool *pool, const tws_real *labels,
                                double largest) {
-    int unit = 0;
-    if (largest > 0.0) frexp(largest, &unit);
+    int unit = twsi_exponent(largest);
+    size_t i;
     if (unit > TWSI_RIDGE_LOW && unit <= TWSI_RIDGE_HIGH) unit = 0;
     if (unit != 0) twsi_problem_rescale(problem, pool, unit);
     problem->shift_unit = 2 * unit;
     problem->solution_unit = -unit;
     twsi_problem_fill(problem, pool, labels);
+    /* without features the coefficients are 0 and no error depends on lambda > 0, however small */
+    for (i = 0; i < problem->count && !(largest > 0.0) && pool->status == TWS_OK; i++)
+        if (problem->shifts[i] > 0.0) problem->shifts[i] = 1.0;
 }
 
 TWSI_FN tws_status twsi_solution_overflows(tws_context *context, double lambda) {
@@ -13366,7 +13473,7 @@ TWSI_FN tws_status twsi_solution_overflows(tws_context *context, double lambda) 
 /* A solution for one lambda, in the caller's units. */
 TWSI_FN tws_status twsi_problem_restore(const twsi_problem *problem, tws_context *context,
                                         size_t which, double *x, size_t count) {
-    const double shift = problem->lambdas[which] * (double)problem->samples;
+    const double shift = twsi_shift(problem->lambdas[which], problem->samples);
     double divisor = 1.0;
     int unit = problem->solution_unit, exponent;
     size_t i;
@@ -13415,7 +13522,7 @@ TWSI_FN void twsi_ridge_precondition(void *data, const double *r, double *z) {
    first what rounding of the largest eigenvalue may take away. Returns 0 if that never helps, or if
    the true shift is too small to carry the matrix where rounding leaves it no pivot. */
 TWSI_FN int twsi_ridge_factor(twsi_ridge *ridge, size_t depth, size_t ld) {
-    const double eps = sizeof(tws_real) == sizeof(float) ? (double)FLT_EPSILON : DBL_EPSILON;
+    const double eps = TWSI_REAL_EPSILON;
     twsi_factor *f = &ridge->factor;
     const size_t m = f->size;
     double extra = 0.0, trace;
@@ -13425,13 +13532,11 @@ TWSI_FN int twsi_ridge_factor(twsi_ridge *ridge, size_t depth, size_t ld) {
         twsi_gram(f, ridge->dual, ridge->job.features, depth, ld);
         for (trace = 0.0, i = 0; i < m; i++) trace += (double)f->a[i * m + i];
         if (!(trace >= 0.0 && trace <= DBL_MAX)) return 0;
-        for (i = 0; i < m; i++) /* without features any multiple of the unit matrix will do */
-            f->a[i * m + i] = trace > 0.0 ? (tws_real)((double)f->a[i * m + i] + ridge->shift +
-                                                       extra)
-                                          : (tws_real)1.0;
+        for (i = 0; i < m; i++)
+            f->a[i * m + i] = (tws_real)((double)f->a[i * m + i] + ridge->shift + extra);
         if (twsi_cholesky(f))
             return ridge->shift > 4.0 * DBL_EPSILON * trace ||
-                   (tries == 0 && trace > 0.0 && f->least > 4.0 * eps * trace);
+                   (tries == 0 && f->least > 4.0 * eps * trace);
         extra = extra > 0.0 ? 8.0 * extra : eps * trace;
     }
     return 0;
@@ -13487,12 +13592,8 @@ TWSI_FN tws_status twsi_ridge_solve(twsi_team *team, twsi_pool *pool,
     ridge.shift = problem->shifts[0];
     if (!twsi_ridge_factor(&ridge, ridge.dual ? width : samples, problem->ld))
         return twsi_not_positive(team->context, lambda, ridge.factor.size);
-    if (ridge.dual) {
-        memcpy(right, problem->labels, samples * sizeof *right);
-    } else { /* F' y; other holds y meanwhile */
-        memcpy(ridge.other, problem->labels, samples * sizeof *right);
-        twsi_ridge_across(&ridge.job, NULL, ridge.other, right);
-    }
+    if (ridge.dual) memcpy(right, problem->labels, samples * sizeof *right);
+    else twsi_ridge_across(&ridge.job, NULL, problem->labels, right); /* F'y */
     g.multiply = twsi_ridge_multiply;
     g.precondition = twsi_ridge_precondition;
     g.data = &ridge;
@@ -13591,7 +13692,9 @@ TWSI_FN tws_status twsi_known_failed(tws_context *context, tws_status status, do
     if (status == TWS_CALLBACK_FAILED)
         return twsi_fail(context, status, "apply, the product with the features, failed");
     if (status == TWS_NOT_FINITE)
-        return twsi_fail(context, status, "the output of apply contains NaN or infinity");
+        return twsi_fail(context, status,
+                         "the output of apply contains NaN or infinity, or what is made of it and "
+                         "lambda = %.9g overflows", lambda);
     if (status == TWS_NOT_CONVERGED)
         return twsi_fail(context, status,
                          "%lu iterations with lambda = %.9g were not enough; allow more or make "
@@ -13626,7 +13729,7 @@ TWS_API tws_status tws_ridge_operator(tws_context *context, tws_operator apply, 
     known.dual = samples < width;
     known.samples = samples;
     known.width = width;
-    known.shift = lambda * (double)samples;
+    known.shift = twsi_shift(lambda, samples);
     twsi_pool_open(&pool, context);
     g.residual = (double *)twsi_take(&pool, m, sizeof(double));
     g.direction = (double *)twsi_take(&pool, m, sizeof(double));
@@ -13648,7 +13751,7 @@ TWS_API tws_status tws_ridge_operator(tws_context *context, tws_operator apply, 
     }
     if (status == TWS_OK) {
         double *scaled = known.dual ? right : known.other;
-        unit = twsi_exponent(labels, samples);
+        unit = twsi_exponent_of(labels, samples);
         for (i = 0; i < samples; i++) scaled[i] = ldexp(labels[i], -unit);
     }
     if (status == TWS_OK && !known.dual && apply(user, 1, known.other, right) != TWS_OK)
@@ -13659,19 +13762,21 @@ TWS_API tws_status tws_ridge_operator(tws_context *context, tws_operator apply, 
     if (status == TWS_OK || status == TWS_NOT_CONVERGED) {
         if (!known.dual) memcpy(coefficients, solution, width * sizeof *coefficients);
         else if (apply(user, 1, solution, coefficients) != TWS_OK) status = TWS_CALLBACK_FAILED;
-        for (i = 0; i < width; i++) coefficients[i] = ldexp(coefficients[i], unit);
+        else if (!twsi_all_finite(coefficients, width)) status = TWS_NOT_FINITE;
     }
     if (iterations != NULL) *iterations = g.iterations;
     twsi_pool_close(&pool);
-    if ((status == TWS_OK || status == TWS_NOT_CONVERGED) && !twsi_all_finite(coefficients, width))
-        return twsi_solution_overflows(context, lambda);
+    if (status == TWS_OK || status == TWS_NOT_CONVERGED) {
+        for (i = 0; i < width; i++) coefficients[i] = ldexp(coefficients[i], unit);
+        if (!twsi_all_finite(coefficients, width)) return twsi_solution_overflows(context, lambda);
+    }
     return twsi_known_failed(context, status, lambda, most);
 }
 
 /* ---- many lambdas: tridiagonal form ---- */
 
 #define TWSI_PATH_ROWS TWSI_CROSS_ROWS /* of F Q in one task, where rows of G were made before */
-#define TWSI_PATH_SLACK 1e-11          /* least 1 - h_jj of which rounding leaves some digits */
+#define TWSI_PATH_SLACK 64.0 /* least 1 - h_jj of which digits are left, in units of rounding */
 
 typedef struct twsi_path {
     twsi_team *team;
@@ -13684,6 +13789,7 @@ typedef struct twsi_path {
     const tws_real *features;
     size_t features_ld;
     const double *labels, *shifts;       /* in the units of the problem; shifts: n lambda */
+    double *slack;                       /* count: least 1 - h_jj that is believed */
     double *below, *pivot, *reduced;     /* m x count: L, 1/D, (T + mu)^-1 Q' g */
     double *sums;                        /* tasks x 2 count */
     double *alpha;                       /* samples x count, when dual */
@@ -13732,17 +13838,19 @@ TWSI_FN size_t twsi_path_shifts(twsi_path *path, const double *right) {
         largest = fmax(largest, fabs(path->form.d[i]) + before + after);
     }
     for (c = 0; c < n; c++) {
-        double *x = path->reduced + c, last = 0.0;
+        double *x = path->reduced + c, last = 0.0, inverse = 0.0;
         for (i = 0; i < m; i++) {
             const double e = i > 0 ? path->form.e[i - 1] : 0.0;
             const double l = i > 0 ? e * last : 0.0;
             const double pivot = path->form.d[i] + path->shifts[c] - l * e;
             if (!(pivot > 4.0 * DBL_EPSILON * (largest + path->shifts[c]))) return c;
             last = 1.0 / pivot;
+            inverse = fmax(inverse, last);
             path->below[i * n + c] = l;
             path->pivot[i * n + c] = last;
             x[i * n] = right[i] - (i > 0 ? l * x[(i - 1) * n] : 0.0);
         }
+        path->slack[c] = TWSI_PATH_SLACK * DBL_EPSILON * (largest + path->shifts[c]) * inverse;
         for (i = m; i-- > 0;) {
             x[i * n] *= path->pivot[i * n + c];
             if (i + 1 < m) x[i * n] -= path->below[(i + 1) * n + c] * x[(i + 1) * n];
@@ -13790,8 +13898,8 @@ TWSI_FN void twsi_path_errors(void *data, size_t index, size_t worker) {
         for (c = 0; c < n; c++) {
             const double residual = path->dual ? path->shifts[c] * fit[c] : label - fit[c];
             const double left = path->dual ? fit[c] / hat[c]
-                                : 1.0 - hat[c] > TWSI_PATH_SLACK ? residual / (1.0 - hat[c])
-                                                                 : HUGE_VAL;
+                                : 1.0 - hat[c] > path->slack[c] ? residual / (1.0 - hat[c])
+                                                                : HUGE_VAL;
             train[c] += residual * residual;
             loo[c] += left * left;
             if (path->alpha != NULL) path->alpha[c * path->samples + first + i] = fit[c];
@@ -13805,6 +13913,7 @@ TWSI_FN tws_status twsi_path_memory(twsi_path *path, twsi_pool *pool, int coeffi
     const size_t width = twsi_max(path->depth, m + TWSI_SYMMETRIC_PANEL) + extra;
     path->tasks = twsi_ceil_div(path->samples, TWSI_PATH_ROWS);
     twsi_symmetric_memory(&path->form, pool, path->team, m, 1);
+    path->slack = (double *)twsi_take(pool, n, sizeof(double));
     path->below = (double *)twsi_take(pool, m, n * sizeof(double));
     path->pivot = (double *)twsi_take(pool, m, n * sizeof(double));
     path->reduced = (double *)twsi_take(pool, m, n * sizeof(double));
@@ -13901,7 +14010,7 @@ TWSI_FN tws_status twsi_path_run(twsi_team *team, twsi_pool *pool, const twsi_pr
     twsi_path path;
     twsi_cross cross;
     twsi_ridge_job job = twsi_ridge_matrix(team, problem->features, samples, width, ld, NULL);
-    double *right, *y;
+    double *right;
     tws_status status;
     size_t c;
     twsi_path_open(&path, team, problem, twsi_min(samples, width));
@@ -13912,12 +14021,11 @@ TWSI_FN tws_status twsi_path_run(twsi_team *team, twsi_pool *pool, const twsi_pr
     cross.rows = path.dual ? problem->features
                            : twsi_turned(team, pool, problem->features, samples, width, ld);
     job.partial = (double *)twsi_take(pool, width, job.chunks * sizeof(double));
-    y = (double *)twsi_take(pool, samples, sizeof(double));
     right = (double *)twsi_take(pool, path.size, sizeof(double));
     status = twsi_path_memory(&path, pool, coefficients != NULL);
     if (status != TWS_OK) return status;
-    memcpy(path.dual ? right : y, problem->labels, samples * sizeof *y);
-    if (!path.dual) twsi_ridge_across(&job, NULL, y, right);
+    if (path.dual) memcpy(right, problem->labels, samples * sizeof *right);
+    else twsi_ridge_across(&job, NULL, problem->labels, right);
     cross.out = path.form.a;
     cross.copy = path.work;
     twsi_cross_run(&cross, team);
@@ -13961,8 +14069,7 @@ TWSI_FN tws_status twsi_kernel_unit(const twsi_team *team, const double *kernel,
                                  "kernel contains NaN or infinity in row %lu", (unsigned long)i);
             largest = fmax(largest, size);
         }
-    *unit = 0;
-    if (largest > 0.0) frexp(largest, unit);
+    *unit = twsi_exponent(largest);
     return TWS_OK;
 }
 
@@ -14025,41 +14132,66 @@ TWS_API tws_status tws_kernel_path(tws_context *context, const double *kernel, s
 /* ---- the kernel of infinitely many neurons ---- */
 
 #define TWSI_KERNEL_TERMS 32 /* of Mehler's sum */
-#define TWSI_KERNEL_SCALES 9 /* Chebyshev nodes in |x| / sqrt d */
 #define TWSI_KERNEL_ROWS 64
-
-/* terms[k] = E[sigma(s z) He_k(z)] / sqrt(k!), terms[TERMS] = E[sigma(s z)^2]. */
-TWSI_FN void twsi_kernel_scale(const tws_activation *activation, double s, double *terms) {
-    double nodes[TWSI_FINE_NODES], weights[TWSI_FINE_NODES];
-    size_t panel, i, k;
-    twsi_gauss_rule(0, TWSI_FINE_NODES, nodes, weights);
-    for (k = 0; k <= TWSI_KERNEL_TERMS; k++) terms[k] = 0.0;
-    for (panel = 0; panel < TWSI_FINE_PANELS; panel++)
-        for (i = 0; i < TWSI_FINE_NODES; i++) {
-            const double z = twsi_fine_node(nodes, panel, i);
-            const double w = weights[i] * twsi_normal_density(z);
-            const double f = tws_activation_value(activation, s * z);
-            double before = 0.0, now = 1.0;
-            for (k = 0; k < TWSI_KERNEL_TERMS; k++) {
-                const double next = (z * now - sqrt((double)k) * before) / sqrt((double)(k + 1));
-                terms[k] += w * f * now;
-                before = now;
-                now = next;
-            }
-            terms[TWSI_KERNEL_TERMS] += w * f * f;
-        }
-}
+#define TWSI_KERNEL_POINTS ((size_t)TWSI_FINE_PANELS * TWSI_FINE_NODES)
+#define TWSI_KERNEL_SHORT 1e-25 /* |x||x'| whose products float may lose below its range */
 
 typedef struct twsi_limit_kernel {
     twsi_team *team;
+    const tws_activation *activation;
     size_t inputs, count1, count2, first;
     int same;
     const tws_real *rows1, *rows2;
+    double *points;                          /* z, density, He_k(z) / sqrt(k!): 2 + TERMS each */
     double *norm1, *norm2, *terms1, *terms2; /* terms: TERMS + 1 per sample */
     tws_real *products;                      /* ROWS x count2; columns from start on */
     size_t start;
     double *kernel;
 } twsi_limit_kernel;
+
+/* The nodes under the normal density, and the polynomials there: the same for every sample. */
+TWSI_FN void twsi_kernel_points(double *points) {
+    double nodes[TWSI_FINE_NODES], weights[TWSI_FINE_NODES];
+    size_t i, k;
+    twsi_gauss_rule(0, TWSI_FINE_NODES, nodes, weights);
+    for (i = 0; i < TWSI_KERNEL_POINTS; i++) {
+        double *point = points + i * (2 + TWSI_KERNEL_TERMS);
+        const double z = twsi_fine_node(nodes, i / TWSI_FINE_NODES, i % TWSI_FINE_NODES);
+        double before = 0.0, now = 1.0;
+        point[0] = z;
+        point[1] = weights[i % TWSI_FINE_NODES] * twsi_normal_density(z);
+        for (k = 0; k < TWSI_KERNEL_TERMS; k++) {
+            const double next = (z * now - sqrt((double)k) * before) / sqrt((double)(k + 1));
+            point[2 + k] = now;
+            before = now;
+            now = next;
+        }
+    }
+}
+
+/* terms[k] = E[sigma(s z) He_k(z)] / sqrt(k!), terms[TERMS] = E[sigma(s z)^2]. */
+TWSI_FN void twsi_kernel_terms(const twsi_limit_kernel *job, double s, double *terms) {
+    const double *point = job->points;
+    size_t i, k;
+    for (k = 0; k <= TWSI_KERNEL_TERMS; k++) terms[k] = 0.0;
+    for (i = 0; i < TWSI_KERNEL_POINTS; i++, point += 2 + TWSI_KERNEL_TERMS) {
+        const double f = tws_activation_value(job->activation, s * point[0]);
+        for (k = 0; k < TWSI_KERNEL_TERMS; k++) terms[k] += point[1] * f * point[2 + k];
+        terms[TWSI_KERNEL_TERMS] += point[1] * f * f;
+    }
+}
+
+/* Length and terms of one sample, of the second set after the first. */
+TWSI_FN void twsi_kernel_sample_task(void *data, size_t index, size_t worker) {
+    const twsi_limit_kernel *job = (const twsi_limit_kernel *)data;
+    const size_t second = index >= job->count1, i = index - (second ? job->count1 : 0);
+    const tws_real *x = (second ? job->rows2 : job->rows1) + i * job->inputs;
+    const double norm = sqrt(twsi_dot(x, x, job->inputs));
+    (void)worker;
+    (second ? job->norm2 : job->norm1)[i] = norm;
+    twsi_kernel_terms(job, norm / sqrt((double)job->inputs),
+                      (second ? job->terms2 : job->terms1) + i * (TWSI_KERNEL_TERMS + 1));
+}
 
 /* One row; of a symmetric kernel from the diagonal on, and the column too. */
 TWSI_FN void twsi_kernel_task(void *data, size_t index, size_t worker) {
@@ -14074,7 +14206,7 @@ TWSI_FN void twsi_kernel_task(void *data, size_t index, size_t worker) {
         const double *b = job->terms2 + j * stride;
         const double size = job->norm1[i] * job->norm2[j];
         double dot = (double)product[j - job->start], cosine, sum = 0.0;
-        if (!(fabs(dot) <= DBL_MAX)) /* too large for a tws_real on the way */
+        if (!(fabs(dot) <= DBL_MAX) || size < TWSI_KERNEL_SHORT) /* out of range on the way */
             dot = twsi_dot(job->rows1 + i * job->inputs, job->rows2 + j * job->inputs, job->inputs);
         cosine = size > 0.0 ? dot / size : 0.0;
         cosine = cosine > 1.0 ? 1.0 : cosine < -1.0 ? -1.0 : cosine;
@@ -14082,78 +14214,40 @@ TWSI_FN void twsi_kernel_task(void *data, size_t index, size_t worker) {
         row[j] = sum;
         if (job->same) job->kernel[j * job->count2 + i] = sum;
     }
-    if (job->same) /* interpolation may end below zero; NaN passes */
-        row[i] = a[TWSI_KERNEL_TERMS] < 0.0 ? 0.0 : a[TWSI_KERNEL_TERMS];
+    if (job->same) row[i] = a[TWSI_KERNEL_TERMS];
 }
 
-/* Lengths of the samples and, by interpolation in the length, their terms. */
-TWSI_FN void twsi_kernel_terms(const double *norm, size_t count, size_t inputs,
-                               const double *node, const double *table, double *terms) {
-    const size_t stride = TWSI_KERNEL_TERMS + 1;
-    size_t i, j, k, l;
-    for (i = 0; i < count; i++) {
-        const double s = norm[i] / sqrt((double)inputs);
-        double *out = terms + i * stride;
-        for (k = 0; k < stride; k++) out[k] = 0.0;
-        for (j = 0; j < TWSI_KERNEL_SCALES; j++) {
-            double weight = 1.0;
-            for (l = 0; l < TWSI_KERNEL_SCALES; l++)
-                if (l != j) weight *= (s - node[l]) / (node[j] - node[l]);
-            for (k = 0; k < stride; k++) out[k] += weight * table[j * stride + k];
-        }
-    }
-}
-
-TWSI_FN void twsi_kernel_norms(const tws_real *x, size_t count, size_t inputs, double *norm,
-                               double *low, double *high) {
-    size_t i;
-    for (i = 0; i < count; i++) {
-        norm[i] = sqrt(twsi_dot(x + i * inputs, x + i * inputs, inputs));
-        *low = fmin(*low, norm[i]);
-        *high = fmax(*high, norm[i]);
-    }
-}
-
-TWSI_FN tws_status twsi_kernel_fill(twsi_limit_kernel *job, twsi_pool *pool,
-                                    const tws_activation *activation, const tws_real *first,
-                                    const tws_real *second) {
-    const size_t stride = TWSI_KERNEL_TERMS + 1, d = job->inputs;
-    const size_t rows = twsi_min(TWSI_KERNEL_ROWS, job->count1);
-    double node[TWSI_KERNEL_SCALES], low = HUGE_VAL, high = 0.0, *table;
-    const char *name;
-    twsi_gemm_buffers buffers;
-    size_t i;
-    table = (double *)twsi_take(pool, TWSI_KERNEL_SCALES, stride * sizeof(double));
+TWSI_FN tws_status twsi_kernel_memory(twsi_limit_kernel *job, twsi_pool *pool) {
+    const size_t terms = (TWSI_KERNEL_TERMS + 1) * sizeof(double);
+    job->points = (double *)twsi_take(pool, TWSI_KERNEL_POINTS,
+                                      (2 + TWSI_KERNEL_TERMS) * sizeof(double));
     job->norm1 = (double *)twsi_take(pool, job->count1, sizeof(double));
-    job->terms1 = (double *)twsi_take(pool, job->count1, stride * sizeof(double));
+    job->terms1 = (double *)twsi_take(pool, job->count1, terms);
     job->norm2 = job->same ? job->norm1 : (double *)twsi_take(pool, job->count2, sizeof(double));
-    job->terms2 = job->same ? job->terms1
-                            : (double *)twsi_take(pool, job->count2, stride * sizeof(double));
-    job->products = (tws_real *)twsi_take(pool, rows, job->count2 * sizeof(tws_real));
-    buffers = twsi_gemm_prepare(job->team, pool, rows, job->count2, d);
-    if (pool->status != TWS_OK)
-        return twsi_fail(job->team->context, pool->status, "no memory for the terms of the kernel");
-    twsi_kernel_norms(first, job->count1, d, job->norm1, &low, &high);
-    name = high <= DBL_MAX ? "second" : "first";
-    if (!job->same) twsi_kernel_norms(second, job->count2, d, job->norm2, &low, &high);
-    if (!(high <= DBL_MAX))
+    job->terms2 = job->same ? job->terms1 : (double *)twsi_take(pool, job->count2, terms);
+    job->products = (tws_real *)twsi_take(pool, twsi_min(TWSI_KERNEL_ROWS, job->count1),
+                                          job->count2 * sizeof(tws_real));
+    if (pool->status == TWS_OK) return TWS_OK;
+    return twsi_fail(job->team->context, pool->status, "no memory for the terms of the kernel");
+}
+
+TWSI_FN tws_status twsi_kernel_fill(twsi_limit_kernel *job, twsi_pool *pool) {
+    const size_t rows = twsi_min(TWSI_KERNEL_ROWS, job->count1), d = job->inputs;
+    twsi_gemm_buffers buffers = twsi_gemm_prepare(job->team, pool, rows, job->count2, d);
+    tws_status status = twsi_kernel_memory(job, pool);
+    if (status != TWS_OK) return status;
+    twsi_kernel_points(job->points);
+    twsi_run(job->team, job->count1 + (job->same ? 0 : job->count2), twsi_kernel_sample_task, job);
+    if (!twsi_all_finite(job->norm1, job->count1) || !twsi_all_finite(job->norm2, job->count2))
         return twsi_fail(job->team->context, TWS_NOT_FINITE,
-                         "%s holds an input so long that its squares overflow", name);
-    low /= sqrt((double)d);
-    high = fmax(high / sqrt((double)d), low + 1e-3 + 1e-9 * low); /* nodes must differ */
-    for (i = 0; i < TWSI_KERNEL_SCALES; i++) {
-        const double angle = TWSI_PI * ((double)i + 0.5) / TWSI_KERNEL_SCALES;
-        node[i] = 0.5 * (low + high) + 0.5 * (high - low) * cos(angle);
-        twsi_kernel_scale(activation, node[i], table + i * stride);
-    }
-    twsi_kernel_terms(job->norm1, job->count1, d, node, table, job->terms1);
-    if (!job->same) twsi_kernel_terms(job->norm2, job->count2, d, node, table, job->terms2);
+                         "%s holds an input so long that its squares overflow",
+                         twsi_all_finite(job->norm1, job->count1) ? "second" : "first");
     for (job->first = 0; job->first < job->count1; job->first += rows) {
         const size_t now = twsi_min(rows, job->count1 - job->first);
         job->start = job->same ? job->first : 0;
         twsi_gemm_with(job->team, &buffers, TWS_NO_TRANSPOSE, TWS_TRANSPOSE, now,
-                       job->count2 - job->start, d, 1, first + job->first * d, d,
-                       second + job->start * d, d, 0, job->products, job->count2);
+                       job->count2 - job->start, d, 1, job->rows1 + job->first * d, d,
+                       job->rows2 + job->start * d, d, 0, job->products, job->count2);
         twsi_run(job->team, now, twsi_kernel_task, job);
         if (!twsi_all_finite(job->kernel + job->first * job->count2, now * job->count2))
             return twsi_fail(job->team->context, TWS_NOT_FINITE,
@@ -14173,11 +14267,11 @@ TWS_API tws_status tws_limit_kernel(tws_context *context, const tws_activation *
     tws_status status = twsi_require(context, "activation", activation);
     memset(&job, 0, sizeof job);
     memset(&team, 0, sizeof team);
-    job.same = second == NULL;
     if (second == NULL) {
         second = first;
         count2 = count1;
     }
+    job.same = second == first && count2 == count1;
     if (status == TWS_OK) status = twsi_require(context, "kernel", kernel);
     if (status != TWS_OK) return status;
     why = twsi_check_activation(activation);
@@ -14199,6 +14293,7 @@ TWS_API tws_status tws_limit_kernel(tws_context *context, const tws_activation *
     if (status == TWS_OK) status = twsi_require_finite(&team, "second", second, count2 * inputs);
     if (status == TWS_OK) {
         job.team = &team;
+        job.activation = activation;
         job.inputs = inputs;
         job.count1 = count1;
         job.count2 = count2;
@@ -14206,7 +14301,7 @@ TWS_API tws_status tws_limit_kernel(tws_context *context, const tws_activation *
         job.rows1 = first;
         job.rows2 = second;
         twsi_pool_open(&pool, context);
-        status = twsi_kernel_fill(&job, &pool, activation, first, second);
+        status = twsi_kernel_fill(&job, &pool);
         twsi_pool_close(&pool);
     }
     twsi_team_close(&team);
@@ -14607,6 +14702,7 @@ TWSI_FN void twsi_phase_slopes_task(void *data, size_t index, size_t worker) {
     const tws_real eta = (tws_real)phase->eta1;
     tws_real value[TWSI_SWEEP_COLUMNS], sum[TWSI_SWEEP_COLUMNS];
     double *output = phase->output + column;
+    int finite = 1;
     size_t first, i, j;
     (void)worker;
     for (j = 0; j < width; j++) output[j] = 0.0;
@@ -14618,11 +14714,13 @@ TWSI_FN void twsi_phase_slopes_task(void *data, size_t index, size_t worker) {
             tws_real *h = phase->slopes + i * phase->samples + column;
             memcpy(h, phase->base + place, width * sizeof *h);
             kernels->axpy(h, eta, phase->shift + place, width);
+            finite &= kernels->largest(h, width) >= 0;
             kernels->activate(&c->activation, h, phase->scale > 0.0 ? value : NULL, h, width);
             if (phase->scale > 0.0) kernels->axpy(sum, phase->readout[i], value, width);
         }
         for (j = 0; j < width; j++) output[j] += (double)sum[j];
     }
+    for (j = 0; j < width && !finite; j++) output[j] = HUGE_VAL; /* as in twsi_sweep_task */
 }
 
 /* The samples of a block times their residual over n. */
@@ -14689,8 +14787,8 @@ TWSI_FN tws_status twsi_phase_row(twsi_phase *phase, double alpha1) {
         for (j = 0; j < phase->samples; j++)
             if (!(phase->output[j] - phase->output[j] <= 0.0))
                 return twsi_fail(phase->context, TWS_NOT_FINITE,
-                                 "at alpha1 = %.9g the output for sample %lu is not finite: the "
-                                 "pre-activations are too large for the activation",
+                                 "at alpha1 = %.9g the output for sample %lu, or a pre-activation "
+                                 "next to it, is not finite: the weights are too large",
                                  alpha1, (unsigned long)(phase->start + j));
         twsi_run(&phase->team, twsi_ceil_div(phase->samples, TWSI_ROW_GROUP),
                  twsi_phase_scaled_task, phase);
@@ -14701,11 +14799,11 @@ TWSI_FN tws_status twsi_phase_row(twsi_phase *phase, double alpha1) {
         if (status != TWS_OK) return status;
     }
     twsi_run(&phase->team, twsi_ceil_div(c->neurons, TWSI_ROW_GROUP), twsi_phase_rows_task, phase);
-    status = twsi_require_finite(&phase->team, "the gradient of step two", phase->gradient1,
-                                 c->neurons * c->inputs);
+    status = twsi_require_in_range(&phase->team, "the gradient of step two", phase->gradient1,
+                                   c->neurons * c->inputs);
     if (status == TWS_OK)
-        status = twsi_require_finite(&phase->team, "the weights after step one", phase->weights1,
-                                     c->neurons * c->inputs);
+        status = twsi_require_in_range(&phase->team, "the weights after step one",
+                                       phase->weights1, c->neurons * c->inputs);
     return status == TWS_OK ? twsi_phase_guesses(phase) : status;
 }
 

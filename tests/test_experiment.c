@@ -405,12 +405,42 @@ static void uneven_rows(void) {
     for (i = 0; i < ROWS * COLUMNS / 2; i++) w[i] *= 2;
     CHECK(tws_measure(NULL, w, ROWS, COLUMNS, NULL, NULL, 0, 6, 1, &spectrum) == TWS_OK);
     CHECK(spectrum.outliers == 0);
-    CHECK_NEAR(spectrum.singular_values[0], spectrum.edge, 0.06);
+    CHECK_NEAR(spectrum.singular_values[0], spectrum.edge, 0.12);
     CHECK(spectrum.edge > 3);
     tws_count_outliers(&spectrum, 0);
     CHECK(spectrum.edge > 3 && spectrum.edge <= spectrum.row_edge && spectrum.row_edge <= spectrum.edge);
     tws_count_outliers(&spectrum, 5);
     CHECK(spectrum.edge >= 5 && spectrum.row_edge < 4);
+}
+
+/* Sizes far from 1: the same counts and sizes times the power of two. What rounding adds to a matrix
+   of rank one is no outlier. */
+static void far_sizes(void) {
+    enum { ROWS = 60, COLUMNS = 40 };
+    static const int powers[] = {40, -40, 120, -100, 300, -300, 600, -600, 1000, -1000};
+    static tws_real w[ROWS * COLUMNS], other[ROWS * COLUMNS];
+    tws_config config = tws_default_config();
+    tws_spectrum spectrum, far_off;
+    size_t i, k;
+    config.neurons = ROWS;
+    config.inputs = COLUMNS;
+    CHECK(tws_make_weights(NULL, &config, 0, ROWS, w) == TWS_OK);
+    for (i = 0; i < ROWS * COLUMNS; i++) w[i] += (tws_real)(i % COLUMNS == i / COLUMNS % 3 ? 0.9 : 0);
+    CHECK(tws_measure(NULL, w, ROWS, COLUMNS, NULL, NULL, 0, 6, 1, &spectrum) == TWS_OK);
+    CHECK(spectrum.outliers == 3 && spectrum.edge > 1);
+    for (k = 0; k < sizeof powers / sizeof powers[0]; k++) {
+        if (sizeof(tws_real) == sizeof(float) && (powers[k] > 120 || powers[k] < -100)) continue;
+        for (i = 0; i < ROWS * COLUMNS; i++) other[i] = (tws_real)ldexp((double)w[i], powers[k]);
+        CHECK(tws_measure(NULL, other, ROWS, COLUMNS, NULL, NULL, 0, 6, 1, &far_off) == TWS_OK);
+        CHECK(far_off.outliers == spectrum.outliers);
+        CHECK_NEAR(ldexp(far_off.edge, -powers[k]) / spectrum.edge, 1, 1e-6);
+        CHECK_NEAR(ldexp(far_off.margin, -powers[k]) / spectrum.margin, 1, 1e-6);
+        CHECK_NEAR(ldexp(far_off.singular_values[0], -powers[k]) / spectrum.singular_values[0], 1, 1e-6);
+    }
+    for (i = 0; i < 20 * 20; i++)
+        w[i] = (tws_real)((1 + (double)(i / 20) / 7) * (1 + (double)(i % 20) / 3));
+    CHECK(tws_measure(NULL, w, 20, 20, NULL, NULL, 0, 10, 1, &spectrum) == TWS_OK);
+    CHECK(spectrum.outliers == 1);
 }
 
 static void refusals(void) {
@@ -501,6 +531,7 @@ int main(void) {
     known_spike();
     visits();
     uneven_rows();
+    far_sizes();
 #ifdef TWSI_PTHREADS
     shared_rows();
     run_refuses_to_share();

@@ -287,6 +287,67 @@ static void test_far_lambda(void) {
     CHECK(train > 0.0);
     CHECK_NEAR(loo, train, 0.0);
     CHECK(tws_ridge(&context, features, 12, WIDTH, WIDTH, labels, 0.0, a, NULL) == TWS_BAD_ARGUMENT);
+    for (n = 1; n <= 12; n += 6) /* with fewer samples too, and the least number of all */
+        for (i = 0; i < 2; i++) {
+            tiny = i ? 1e-309 : 4.9406564584124654e-324;
+            CHECK(tws_ridge(&context, features, n, WIDTH, WIDTH, labels, tiny, a, NULL) == TWS_OK);
+            CHECK(tws_ridge_path(&context, features, n, WIDTH, WIDTH, labels, &tiny, 1, path, &train, &loo) == TWS_OK);
+            for (j = 0; j < WIDTH; j++) CHECK_NEAR(fabs(a[j]) + fabs(path[j]), 0.0, 0.0);
+            CHECK_NEAR(loo, train, 0.0);
+        }
+}
+
+/* The largest lambda that is allowed: three times it is rounded beyond the largest number. */
+static void test_largest_lambda(void) {
+    tws_real features[6] = {1, 2, 3, 4, 5, 7}, labels[3] = {1, 2, 2};
+    const double lambda = DBL_MAX / 3.0;
+    double a[2], path[2], y[3] = {1, 2, 2}, six[3];
+    product p = {features, 3, 2, 0, -1};
+    tws_context context = tws_default_context();
+    size_t j;
+    for (j = 0; j < 3; j++) labels[j] *= (tws_real)1e30;
+    CHECK(tws_ridge(NULL, features, 3, 2, 2, labels, lambda, a, NULL) == TWS_OK);
+    CHECK(tws_ridge_path(NULL, features, 3, 2, 2, labels, &lambda, 1, path, NULL, NULL) == TWS_OK);
+    CHECK_NEAR(a[0] / (17e30 / 3.0 / lambda), 1.0, 1e-6);
+    CHECK_NEAR(a[1] / (24e30 / 3.0 / lambda), 1.0, 1e-6);
+    for (j = 0; j < 2; j++) CHECK_NEAR(path[j] / a[j], 1.0, 1e-6);
+    CHECK(tws_ridge_operator(&context, multiply, &p, 3, 2, y, lambda, 1e-10, 9, a, NULL) == TWS_OK);
+    CHECK_NEAR(a[0] / (5.6666666666666667 / lambda), 1.0, 1e-6); /* 1 1 + 3 2 + 5 2 = 17 */
+    /* n lambda times the square of a right-hand side of 0.99 and more overflows */
+    p.n = 2;
+    p.N = 3;
+    y[0] = y[1] = 0.99;
+    CHECK(tws_ridge_operator(&context, multiply, &p, 2, 3, y, DBL_MAX / 2.0, 1e-10, 9, six, NULL) == TWS_NOT_FINITE);
+    CHECK(strstr(context.message, "lambda = ") != NULL && strstr(context.message, "overflows") != NULL);
+}
+
+/* apply fails or gives NaN at the end of all, when only the coefficients are missing. */
+static tws_status last_is_bad(void *user, int transposed, const double *x, double *y) {
+    product *p = (product *)user;
+    const int last = p->calls == p->fail_at;
+    const tws_status status = last ? TWS_OK : multiply(user, transposed, x, y);
+    size_t i;
+    for (i = 0; last && i < p->N; i++) y[i] = HUGE_VAL;
+    p->calls += last;
+    return status;
+}
+
+static void test_last_product(void) {
+    tws_real features[6] = {1, 2, 3, 1, 5, 7};
+    double a[3] = {7, 7, 7}, y[2] = {1, 2};
+    tws_context context = tws_default_context();
+    product p = {features, 2, 3, 0, -1};
+    int calls;
+    CHECK(tws_ridge_operator(&context, multiply, &p, 2, 3, y, 0.1, 1e-10, 50, a, NULL) == TWS_OK);
+    calls = p.calls;
+    p.calls = 0;
+    p.fail_at = calls - 1;
+    a[0] = a[1] = a[2] = 7;
+    CHECK(tws_ridge_operator(&context, multiply, &p, 2, 3, y, 0.1, 1e-10, 50, a, NULL) == TWS_CALLBACK_FAILED);
+    CHECK_NEAR(fabs(a[0] - 7) + fabs(a[1] - 7) + fabs(a[2] - 7), 0.0, 0.0); /* nobody has written it */
+    p.calls = 0;
+    CHECK(tws_ridge_operator(&context, last_is_bad, &p, 2, 3, y, 0.1, 1e-10, 50, a, NULL) == TWS_NOT_FINITE);
+    CHECK(strstr(context.message, "the output of apply") != NULL);
 }
 
 /* One entry far above the others, wherever it stands, on every kernel. */
@@ -325,6 +386,23 @@ static void test_leverage(void) {
     CHECK_NEAR(a[1], 4.0, 1e-12);
     CHECK_NEAR(train, 0.0, 0.0);
     CHECK_NEAR(loo, 12.5, 1e-12); /* each sample's coefficient is 0 without it */
+    { /* columns that differ in one sample alone, by less and less: refused, whatever rounding makes of
+         1 - h; with a lambda that decides, the error of the fit without it */
+        tws_real twins[18], y[9];
+        int k, i;
+        for (k = 4; k <= 20; k++) {
+            for (i = 0; i < 9; i++) {
+                twins[2 * i] = twins[2 * i + 1] = (tws_real)(1 + i * 5 % 7);
+                y[i] = (tws_real)(i == 0 ? 100 : i % 4);
+            }
+            twins[1] += (tws_real)ldexp(1.0, -k);
+            lambda = 0.0;
+            CHECK(tws_ridge_path(&context, twins, 9, 2, 2, y, &lambda, 1, NULL, NULL, &loo) == TWS_BAD_ARGUMENT);
+            CHECK(tws_ridge_path(&context, twins, 9, 2, 2, y, &lambda, 1, NULL, NULL, NULL) == TWS_OK);
+        }
+        lambda = 0.1;
+        CHECK(tws_ridge_path(&context, twins, 9, 2, 2, y, &lambda, 1, NULL, NULL, &loo) == TWS_OK);
+    }
 }
 
 static void test_refusals(void) {
@@ -353,13 +431,13 @@ static void test_refusals(void) {
 /* Whatever allocation fails, the call says so and nothing is lost. */
 static void test_memory(void) {
     static tws_real features[60 * 50], labels[60];
-    double a[2 * 60], train[2], loo[2], lambdas[2] = {0.1, 1.0}, kernel[100] = {1};
+    double a[2 * 60], train[2], loo[2], lambdas[2] = {0.1, 1.0}, kernel[100] = {1}, large[2] = {1e39, 1e40};
     tws_activation activation;
     tws_activation_named("relu", &activation);
     int call;
     long at;
     recipe(features, 60 * 50, labels, 60);
-    for (call = 0; call < 5; call++) {
+    for (call = 0; call < 6; call++) {
         if (call == 3) /* far enough from 1 to be scaled in a copy */
             for (at = 0; at < 60 * 50; at++) features[at] *= (tws_real)1e20;
         for (at = 0; at < 100; at++) {
@@ -372,8 +450,9 @@ static void test_memory(void) {
             context.allocator.user = &memory;
             if (call == 0 || call == 3)
                 status = tws_ridge(&context, features, 60, 50, 50, labels, call ? 1e39 : 0.1, a, NULL);
-            else if (call == 1)
-                status = tws_ridge_path(&context, features, 40, 50, 50, labels, lambdas, 2, a, train, loo);
+            else if (call == 1 || call == 4)
+                status = tws_ridge_path(&context, features, call == 1 ? 40 : 60, 50, 50, labels, call == 1 ? lambdas : large,
+                                        2, a, train, loo);
             else if (call == 2)
                 status = tws_limit_kernel(&context, &activation, 50, features, 10, NULL, 0, kernel);
             else status = tws_kernel_path(&context, kernel, 10, labels, lambdas, 2, a, train, loo);
@@ -381,8 +460,8 @@ static void test_memory(void) {
             if (status == TWS_OK) break;
             CHECK(status == TWS_OUT_OF_MEMORY && context.message[0] != '\0');
         }
+        CHECK(at > 3 && at < 100);
     }
-    CHECK(at > 3 && at < 100);
 }
 
 /* Of one set of inputs: symmetric to the bit, on every kernel and beyond a block of rows, and what
@@ -448,6 +527,46 @@ static void test_kernel(void) {
         if (k == 1) CHECK(tws_activation_named("shifted-tanh", &activation) == TWS_OK);
         CHECK(tws_limit_kernel(NULL, &activation, INPUTS, x, 2, NULL, 0, kernel) == TWS_OK);
         CHECK(kernel[0] >= 0.0 && kernel[3] >= 0.0);
+    }
+}
+
+/* Inputs of very different lengths, zero among them, and very short ones: sin(x + 1/2),
+   whose kernel is exp(-(s^2 + t^2) / 2) (exp(s t cos) - cos(1) exp(-s t cos)) / 2, and relu, which is homogeneous. */
+static void test_kernel_lengths(void) {
+    enum { COUNT = 7, INPUTS = 3 };
+    static const double lengths[COUNT] = {0, 1e-20, 0.05, 0.7, 1, 2.5, 6};
+    static tws_real x[COUNT * INPUTS], directions[COUNT * INPUTS], unused[1];
+    static double kernel[COUNT * COUNT];
+    tws_activation activation;
+    double s[COUNT], shortest;
+    size_t i, j, k;
+    recipe(directions, COUNT * INPUTS, unused, 1);
+    for (i = 0; i < COUNT; i++) {
+        double sum = 0.0;
+        for (k = 0; k < INPUTS; k++) sum += (double)directions[i * INPUTS + k] * (double)directions[i * INPUTS + k];
+        for (k = 0; k < INPUTS; k++)
+            x[i * INPUTS + k] = (tws_real)((double)directions[i * INPUTS + k] * lengths[i] * sqrt(INPUTS / sum));
+        for (sum = 0.0, k = 0; k < INPUTS; k++) sum += (double)x[i * INPUTS + k] * (double)x[i * INPUTS + k];
+        s[i] = sqrt(sum / INPUTS);
+    }
+    CHECK(tws_activation_named("sine", &activation) == TWS_OK);
+    CHECK(tws_limit_kernel(NULL, &activation, INPUTS, x, COUNT, x, COUNT, kernel) == TWS_OK); /* as NULL */
+    for (i = 0; i < COUNT; i++)
+        for (j = 0; j < COUNT; j++) {
+            double inner = 0.0, want, size;
+            for (k = 0; k < INPUTS; k++) inner += (double)x[i * INPUTS + k] * (double)x[j * INPUTS + k] / INPUTS;
+            want = 0.5 * exp(-0.5 * (s[i] * s[i] + s[j] * s[j])) * (exp(inner) - cos(1.0) * exp(-inner));
+            size = sqrt((1 - cos(1.0) * exp(-2 * s[i] * s[i])) * (1 - cos(1.0) * exp(-2 * s[j] * s[j]))) / 2;
+            if (i == j || fabs(inner) <= 0.5 * s[i] * s[j]) CHECK_NEAR(kernel[i * COUNT + j], want, 1e-5 * size + 1e-16);
+        }
+    CHECK(tws_activation_named("relu", &activation) == TWS_OK);
+    for (shortest = 1e-3; shortest > 1e-30; shortest *= 1e-5) {
+        memset(x, 0, sizeof x);
+        x[0] = x[INPUTS + 1] = x[2 * INPUTS] = x[2 * INPUTS + 1] = (tws_real)shortest;
+        CHECK(tws_limit_kernel(NULL, &activation, INPUTS, x, 3, NULL, 0, kernel) == TWS_OK);
+        CHECK_NEAR(kernel[0] / shortest / shortest, 0.5 / INPUTS, 1e-6);
+        CHECK_NEAR(kernel[1] / shortest / shortest, 0.5 / TWSI_PI / INPUTS, 1e-6);
+        CHECK_NEAR(kernel[2] / shortest / shortest, (0.5 + 0.375 * TWSI_PI) / TWSI_PI / INPUTS, 1e-5); /* at 45 degrees */
     }
 }
 
@@ -517,12 +636,15 @@ int main(void) {
     test_leave_one_out();
     test_units();
     test_far_lambda();
+    test_largest_lambda();
+    test_last_product();
     test_one_large();
     test_leverage();
     test_refusals();
     test_memory();
     test_kernel();
     test_symmetric_kernel();
+    test_kernel_lengths();
     test_kernel_overflow();
     test_directions();
     return check_report();

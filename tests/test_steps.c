@@ -371,28 +371,110 @@ static void distributed(void) {
             CHECK_NEAR((double)s->weights[i], (double)W[k] + 2.5 * (double)G[k], is_double ? 1e-14 : 6e-7);
         }
     }
-    /* one rank has NaN, a missing array, no memory, or overflows alone: all stop, none is left
-       waiting, no weights change */
-    for (spoil = 1; spoil <= 4; spoil++) {
+    /* one rank has NaN, a missing array, no memory, or overflows alone, in the step or before the
+       activation without outputs or with: all stop, none is left waiting, no weights change */
+    for (spoil = 1; spoil <= 6; spoil++) {
         for (i = 0; i < (spoil == 3 ? 12u : 1u); i++) {
-            config.output_scale = spoil == 4 ? 0 : 1;
+            config.output_scale = spoil == 4 || spoil == 5 ? 0 : 1;
             make_shares(shares, data, &config);
             shares[2].spoil = spoil;
             shares[2].memory.fail_at = (long)i;
             if (spoil == 1) shares[2].weights[5] = (tws_real)(HUGE_VAL - HUGE_VAL);
             if (spoil == 4) shares[2].readout[3] = (tws_real)(is_double ? 1e308 : 3e38), shares[2].eta = is_double ? 1e10 : 2.5e3;
+            if (spoil >= 5) shares[2].weights[5] = (tws_real)(is_double ? 1.7e308 : 3.3e38);
             seen = ranks_run(SHARES, use_share, data);
             CHECK(seen.mismatched == 0 && seen.abandoned == 0);
             CHECK(shares[2].memory.out == 0);
             CHECK((shares[0].step == TWS_OK) == (shares[2].step == TWS_OK));
             CHECK((shares[0].gradient_status == TWS_OK) == (shares[1].gradient_status == TWS_OK));
-            if (spoil != 3) CHECK(shares[0].step == TWS_CALLBACK_FAILED && shares[1].step == TWS_CALLBACK_FAILED);
+            if (spoil >= 5)
+                for (r = 0; r < SHARES; r++) CHECK(shares[r].forward != TWS_OK && shares[r].gradient_status != TWS_OK);
+            if (spoil != 3) { /* what is summed over processes all of them see */
+                const tws_status others = spoil == 6 ? TWS_NOT_FINITE : TWS_CALLBACK_FAILED;
+                CHECK(shares[0].step == others && shares[1].step == others);
+            }
             if (shares[0].step != TWS_OK)
                 CHECK(memcmp(shares[0].weights, W, share_count[0] * D * sizeof *W) == 0);
         }
     }
 }
 #endif
+
+/* Factors eta a_i that are no tws_real: the row is taken in double. */
+static void wide_factors(void) {
+    static const struct {
+        double eta, a, x, y, w, want;
+    } row[] = {
+        {1e39, 1, 1e-5, 1, 0, 1e34}, {1e39, 1, 0, 1, 2, 2}, {1e-50, 1, 1e30, 1, 0, 1e-20}, {1e-50, 1, 1e30, 1, 3, 3}, {1e42, 1e-4, 1e-5, 1, 0, 1e33},
+    };
+    size_t i;
+    for (i = 0; i < sizeof row / sizeof row[0]; i++) {
+        tws_config config = tws_default_config();
+        tws_network network;
+        tws_batch batch;
+        tws_real w = (tws_real)row[i].w, a = (tws_real)row[i].a, x = (tws_real)row[i].x, y = (tws_real)row[i].y;
+        tws_activation_named("tanh", &config.activation);
+        config.output_scale = TWS_CORRELATION;
+        network = tws_network_from_config(&config, &w, &a);
+        network.count = network.inputs = 1;
+        batch.samples = 1;
+        batch.inputs = &x;
+        batch.labels = &y;
+        CHECK(tws_step(NULL, &network, &batch, row[i].eta, &w, NULL) == TWS_OK);
+        CHECK_NEAR((double)w / row[i].want, 1, 1e-5);
+    }
+}
+
+/* A pre-activation that overflows on the way is refused, whatever the activation would make of it, on
+   every kernel, with outputs and without. */
+static void lost_preactivations(void) {
+    static const char *const names[] = {"tanh", "sigmoid", "relu", "sine"};
+    static tws_real weights[3 * 2], inputs[200 * 2], labels[200], readout[3] = {1, 1, 1}, features[200 * 3], gradient[3 * 2];
+    double output[200], loss;
+    const double large = is_double ? 1e200 : 1e30;
+    int which;
+    size_t k, at, s;
+    for (which = 0; which < (int)TWS_KERNEL_COUNT; which++) {
+        tws_context context = tws_default_context();
+        context.kernel = (tws_kernel)which;
+        if (!tws_kernel_available(context.kernel)) continue;
+        for (k = 0; k < 4; k++)
+            for (at = 0; at < 200; at += 61) {
+                tws_network network;
+                tws_batch batch;
+                memset(&network, 0, sizeof network);
+                memset(&batch, 0, sizeof batch);
+                memset(weights, 0, sizeof weights);
+                memset(inputs, 0, sizeof inputs);
+                weights[2] = (tws_real)large;
+                weights[3] = (tws_real)(-2 * large);
+                inputs[2 * at] = inputs[2 * at + 1] = (tws_real)large;
+                network.count = 3;
+                network.inputs = 2;
+                network.weights = weights;
+                network.readout = readout;
+                CHECK(tws_activation_named(names[k], &network.activation) == TWS_OK);
+                batch.samples = 200;
+                batch.inputs = inputs;
+                batch.labels = labels;
+                for (s = 0; s < 2; s++) {
+                    network.output_scale = (double)s;
+                    CHECK(tws_forward(&context, &network, &batch, output) == TWS_NOT_FINITE);
+                    CHECK(strstr(context.message, "pre-activation") != NULL);
+                    CHECK(tws_loss(&context, &network, &batch, &loss) == TWS_NOT_FINITE);
+                    CHECK(tws_gradient(&context, &network, &batch, gradient, NULL) == TWS_NOT_FINITE);
+                    CHECK(strstr(context.message, "pre-activation") != NULL);
+                }
+                CHECK(tws_features(&context, &network, &batch, features, 3) == TWS_NOT_FINITE);
+                CHECK(strstr(context.message, "pre-activations, overflow") != NULL);
+                {
+                    char place[40];
+                    sprintf(place, "the features of sample %lu,", (unsigned long)at);
+                    CHECK(strncmp(context.message, place, strlen(place)) == 0);
+                }
+            }
+    }
+}
 
 static double not_a_number(void *user, double x) { return x * 0 + *(double *)user; }
 
@@ -407,14 +489,16 @@ static void overflows(void) {
     make(&config, 0);
     memcpy(kept, W, sizeof W);
     network = small_network(&config);
-    CHECK(tws_step(&context, &network, &batch, is_double ? 1e308 : 1e39, W, NULL) == (is_double ? TWS_OK : TWS_NOT_FINITE));
-    if (!is_double) CHECK(memcmp(kept, W, sizeof W) == 0 && strstr(context.message, "new weights") != NULL);
+    CHECK(tws_step(&context, &network, &batch, is_double ? 1e305 : 1e39, W, NULL) == TWS_OK); /* the gradient is small */
+    memcpy(W, kept, sizeof W);
+    CHECK(tws_step(&context, &network, &batch, is_double ? 1.7e308 : 1e42, W, NULL) == (is_double ? TWS_OK : TWS_NOT_FINITE));
+    if (!is_double) CHECK(memcmp(kept, W, sizeof W) == 0 && strstr(context.message, "the weights after the step: entry ") != NULL);
     memcpy(W, kept, sizeof W);
     nothing = HUGE_VAL - HUGE_VAL;
     network.activation = tws_custom_activation(cube, not_a_number, &nothing); /* only the slope is wrong */
     network.output_scale = 0;
     CHECK(tws_step(&context, &network, &batch, 1, W, NULL) == TWS_NOT_FINITE && memcmp(kept, W, sizeof W) == 0);
-    CHECK(tws_gradient(&context, &network, &batch, G, NULL) == TWS_NOT_FINITE && strstr(context.message, "gradient[") != NULL);
+    CHECK(tws_gradient(&context, &network, &batch, G, NULL) == TWS_NOT_FINITE && strncmp(context.message, "gradient: entry ", 16) == 0);
 }
 
 static void refusals(void) {
@@ -548,6 +632,8 @@ int main(void) {
     distributed();
 #endif
     overflows();
+    wide_factors();
+    lost_preactivations();
     refusals();
     configurations();
     return check_report();
