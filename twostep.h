@@ -1178,7 +1178,7 @@ TWS_API tws_status tws_ridge(tws_context *context, const tws_real *features, siz
  * every lambda: each costs a few operations per entry of F. Errors as tws_ridge (a matrix that is
  * not positive definite names the lambda), TWS_BAD_ARGUMENT also for count 0 and, if loo is asked
  * for and samples > width, where it has no value or no digit (1 - h_jj of some sample is at most
- * 1e-14 times the condition number: without it features depend on each other), TWS_NOT_FINITE also
+ * 4e-15 times the condition number: without it features depend on each other), TWS_NOT_FINITE also
  * where an error is above the largest double.
  * Aliasing: outputs overlap no input. Memory: 8 m^2 bytes with m = min(samples, width), features
  * once more when samples > width and once more where tws_ridge scales them, 24 m count, and
@@ -9107,9 +9107,11 @@ TWS_API tws_status tws_gradient(tws_context *context, const tws_network *network
     twsi_pool_open(&pool, context);
     if (status == TWS_OK)
         status = twsi_agree(context, twsi_step_prepare(&step, &team, &pool, network, batch, 1));
-    if (status == TWS_OK) status = twsi_step_pass(&step, gradient, NULL, loss);
-    if (status == TWS_OK)
-        status = twsi_agree(context, twsi_readout_rows(&team, network, NULL, 1.0, gradient));
+    if (status == TWS_OK) { /* agreed on after both: only who asks for the loss sees it overflow */
+        status = twsi_step_pass(&step, gradient, NULL, loss);
+        if (status == TWS_OK) status = twsi_readout_rows(&team, network, NULL, 1.0, gradient);
+        status = twsi_agree(context, status);
+    }
     twsi_pool_close(&pool);
     twsi_team_close(&team);
     return status;
@@ -9389,8 +9391,6 @@ TWSI_FN void twsi_alignments(const double *right, const tws_real *directions, si
     }
 }
 
-#define TWSI_MEASURE_RANGE 200 /* exponent of s_1 up to which double holds its fourth power */
-
 /* From the triplets to everything else. square: the squared lengths of the rows. */
 TWSI_FN tws_status twsi_describe(tws_context *context, twsi_pool *pool, const double *square,
                                  size_t count, size_t inputs, const tws_real *readout,
@@ -9460,6 +9460,8 @@ TWSI_FN void twsi_spectrum_scale(tws_spectrum *spectrum, int unit) {
     spectrum->edge = ldexp(spectrum->edge, unit);
     spectrum->margin = ldexp(spectrum->margin, unit);
 }
+
+#define TWSI_MEASURE_RANGE 200 /* exponent of s_1 up to which double holds its fourth power */
 
 /* From the triplets to the rest, in a unit where fourth powers of entries stay in range. */
 TWSI_FN tws_status twsi_measure_rows(tws_context *context, twsi_pool *pool,
@@ -13609,6 +13611,7 @@ TWSI_FN tws_status twsi_ridge_solve(twsi_team *team, twsi_pool *pool,
     }
     if (status == TWS_BAD_ARGUMENT)
         return twsi_not_positive(team->context, lambda, ridge.factor.size);
+    if (status == TWS_NOT_FINITE) return twsi_solution_overflows(team->context, lambda);
     if (twsi_problem_restore(problem, team->context, 0, coefficients, width) != TWS_OK)
         return TWS_NOT_FINITE;
     if (status == TWS_NOT_CONVERGED)
@@ -13776,7 +13779,7 @@ TWS_API tws_status tws_ridge_operator(tws_context *context, tws_operator apply, 
 /* ---- many lambdas: tridiagonal form ---- */
 
 #define TWSI_PATH_ROWS TWSI_CROSS_ROWS /* of F Q in one task, where rows of G were made before */
-#define TWSI_PATH_SLACK 64.0 /* least 1 - h_jj of which digits are left, in units of rounding */
+#define TWSI_PATH_SLACK 16.0 /* least 1 - h_jj of which digits are left, in units of rounding */
 
 typedef struct twsi_path {
     twsi_team *team;
@@ -13838,23 +13841,27 @@ TWSI_FN size_t twsi_path_shifts(twsi_path *path, const double *right) {
         largest = fmax(largest, fabs(path->form.d[i]) + before + after);
     }
     for (c = 0; c < n; c++) {
-        double *x = path->reduced + c, last = 0.0, inverse = 0.0;
+        double *x = path->reduced + c, last = 0.0, inverse = 0.0, entry = 0.0;
         for (i = 0; i < m; i++) {
             const double e = i > 0 ? path->form.e[i - 1] : 0.0;
             const double l = i > 0 ? e * last : 0.0;
             const double pivot = path->form.d[i] + path->shifts[c] - l * e;
             if (!(pivot > 4.0 * DBL_EPSILON * (largest + path->shifts[c]))) return c;
             last = 1.0 / pivot;
-            inverse = fmax(inverse, last);
             path->below[i * n + c] = l;
             path->pivot[i * n + c] = last;
             x[i * n] = right[i] - (i > 0 ? l * x[(i - 1) * n] : 0.0);
         }
-        path->slack[c] = TWSI_PATH_SLACK * DBL_EPSILON * (largest + path->shifts[c]) * inverse;
-        for (i = m; i-- > 0;) {
+        for (i = m; i-- > 0;) { /* entry: of the diagonal of (T + mu)^-1, a sum without signs */
+            const double below = i + 1 < m ? path->below[(i + 1) * n + c] : 0.0;
             x[i * n] *= path->pivot[i * n + c];
-            if (i + 1 < m) x[i * n] -= path->below[(i + 1) * n + c] * x[(i + 1) * n];
+            if (i + 1 < m) x[i * n] -= below * x[(i + 1) * n];
+            entry = path->pivot[i * n + c] + below * below * entry;
+            inverse = fmax(inverse, entry);
         }
+        path->slack[c] = DBL_EPSILON * (largest + path->shifts[c]) * inverse;
+        if (!(4.0 * path->slack[c] < 1.0)) return c;
+        path->slack[c] *= TWSI_PATH_SLACK;
     }
     return n;
 }
@@ -14189,6 +14196,7 @@ TWSI_FN void twsi_kernel_sample_task(void *data, size_t index, size_t worker) {
     const double norm = sqrt(twsi_dot(x, x, job->inputs));
     (void)worker;
     (second ? job->norm2 : job->norm1)[i] = norm;
+    if (!(norm <= DBL_MAX)) return; /* refused when all are known */
     twsi_kernel_terms(job, norm / sqrt((double)job->inputs),
                       (second ? job->terms2 : job->terms1) + i * (TWSI_KERNEL_TERMS + 1));
 }
@@ -14229,6 +14237,11 @@ TWSI_FN tws_status twsi_kernel_memory(twsi_limit_kernel *job, twsi_pool *pool) {
                                           job->count2 * sizeof(tws_real));
     if (pool->status == TWS_OK) return TWS_OK;
     return twsi_fail(job->team->context, pool->status, "no memory for the terms of the kernel");
+}
+
+/* Workers: a thread for some 0.5 ms of work, in entries or in terms of single inputs. */
+TWSI_FN size_t twsi_kernel_workers(size_t count1, size_t count2) {
+    return twsi_max(1, twsi_max(count1 / 8 * count2 / 4096, count1 / 64 + count2 / 64));
 }
 
 TWSI_FN tws_status twsi_kernel_fill(twsi_limit_kernel *job, twsi_pool *pool) {
@@ -14288,7 +14301,7 @@ TWS_API tws_status tws_limit_kernel(tws_context *context, const tws_activation *
         status = twsi_fail(context, TWS_TOO_LARGE, "a kernel of %lu x %lu does not fit in memory",
                            (unsigned long)count1, (unsigned long)count2);
     if (status == TWS_OK)
-        status = twsi_team_open_tiles(&team, context, twsi_max(1, count1 / 8 * count2 / 4096));
+        status = twsi_team_open_tiles(&team, context, twsi_kernel_workers(count1, count2));
     if (status == TWS_OK) status = twsi_require_finite(&team, "first", first, count1 * inputs);
     if (status == TWS_OK) status = twsi_require_finite(&team, "second", second, count2 * inputs);
     if (status == TWS_OK) {

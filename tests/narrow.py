@@ -144,7 +144,7 @@ def refusals():
                                   (('--output-scale', '0'), 2, '--output-scale'),
                                   (('--width', '9', '--inputs', '8', '--init', 'orthonormal'), 2, '--init'),
                                   (('--inputs', '2', '--target', 'product3'), 2, '--target'),
-                                  (('--rate', '1e12', '--activation', 'cubic', '--batches', 'reuse'), 1, 'range|finite')):
+                                  (('--rate', '1e12', '--activation', 'cubic', '--batches', 'reuse'), 1, 'range|finite|overflows')):
         name = os.path.join(folder.name, 'refused.csv')
         done = subprocess.run((NARROW, '--csv', name, '--batches', 'reuse') + options, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, universal_newlines=True)

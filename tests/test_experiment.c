@@ -405,7 +405,7 @@ static void uneven_rows(void) {
     for (i = 0; i < ROWS * COLUMNS / 2; i++) w[i] *= 2;
     CHECK(tws_measure(NULL, w, ROWS, COLUMNS, NULL, NULL, 0, 6, 1, &spectrum) == TWS_OK);
     CHECK(spectrum.outliers == 0);
-    CHECK_NEAR(spectrum.singular_values[0], spectrum.edge, 0.12);
+    CHECK_NEAR(spectrum.singular_values[0], spectrum.edge, sizeof(tws_real) == sizeof(float) ? 0.06 : 0.12); /* other numbers */
     CHECK(spectrum.edge > 3);
     tws_count_outliers(&spectrum, 0);
     CHECK(spectrum.edge > 3 && spectrum.edge <= spectrum.row_edge && spectrum.row_edge <= spectrum.edge);

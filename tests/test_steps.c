@@ -322,7 +322,7 @@ static void use_share(rank *self, void *data) {
     network.readout = mine->readout;
     if (mine->spoil == 2) batch.inputs = NULL;
     mine->forward = tws_forward(&self->context, &network, &batch, mine->output);
-    mine->gradient_status = tws_gradient(&self->context, &network, &batch, mine->gradient, &mine->loss);
+    mine->gradient_status = tws_gradient(&self->context, &network, &batch, mine->gradient, mine->spoil == 7 ? NULL : &mine->loss);
     mine->step = tws_step(&self->context, &network, &batch, mine->eta, mine->weights, NULL);
 }
 
@@ -381,7 +381,7 @@ static void distributed(void) {
             shares[2].memory.fail_at = (long)i;
             if (spoil == 1) shares[2].weights[5] = (tws_real)(HUGE_VAL - HUGE_VAL);
             if (spoil == 4) shares[2].readout[3] = (tws_real)(is_double ? 1e308 : 3e38), shares[2].eta = is_double ? 1e10 : 2.5e3;
-            if (spoil >= 5) shares[2].weights[5] = (tws_real)(is_double ? 1.7e308 : 3.3e38);
+            if (spoil == 5 || spoil == 6) shares[2].weights[5] = (tws_real)(is_double ? 1.7e308 : 3.3e38);
             seen = ranks_run(SHARES, use_share, data);
             CHECK(seen.mismatched == 0 && seen.abandoned == 0);
             CHECK(shares[2].memory.out == 0);
@@ -396,6 +396,18 @@ static void distributed(void) {
             if (shares[0].step != TWS_OK)
                 CHECK(memcmp(shares[0].weights, W, share_count[0] * D * sizeof *W) == 0);
         }
+    }
+    if (is_double) { /* two ranks want a loss that overflows, one does not: all return */
+        make_shares(shares, data, &config);
+        shares[2].spoil = 7;
+        static tws_real kept[SAMPLES];
+        memcpy(kept, Y, sizeof kept);
+        for (i = 0; i < SAMPLES; i++) Y[i] *= (tws_real)(is_double ? 1e200 : 1);
+        seen = ranks_run(SHARES, use_share, data);
+        memcpy(Y, kept, sizeof kept);
+        CHECK(seen.mismatched == 0 && seen.abandoned == 0);
+        for (r = 0; r < SHARES; r++)
+            CHECK(shares[r].gradient_status == (r < 2 ? TWS_NOT_FINITE : TWS_CALLBACK_FAILED));
     }
 }
 #endif
