@@ -1152,10 +1152,9 @@ TWS_API tws_status tws_features(tws_context *context, const tws_network *network
  * Errors: TWS_BAD_ARGUMENT (NULL, sizes, lambda; or a system that is not positive definite to
  * rounding, which only n lambda below some 1e-15 of the trace can cause: the least squared singular
  * value of float features must then be about 1e-6 of the sum of all; tws_ridge_path is content with
- * 1e-14), TWS_TOO_LARGE,
- * TWS_OUT_OF_MEMORY, TWS_NOT_FINITE (also where a coefficient is above the largest double; else
- * numbers of any size are taken), TWS_UNAVAILABLE, TWS_NOT_CONVERGED (200 iterations were not
- * enough; coefficients hold the last).
+ * 1e-14), TWS_TOO_LARGE, TWS_OUT_OF_MEMORY, TWS_NOT_FINITE (also where a coefficient is above the
+ * largest double; else numbers of any size are taken), TWS_UNAVAILABLE, TWS_NOT_CONVERGED (200
+ * iterations were not enough; coefficients hold the last).
  * context->reduce is not used. Aliasing: coefficients overlap no input.
  * Memory: min(samples, width)^2 numbers, panels of the product, about 40 (samples + width) doubles,
  * and the features once more, scaled by a power of two, if the largest of them is below 2^-40 or
@@ -7239,8 +7238,7 @@ TWSI_FN tws_status twsi_svd_find_unit(twsi_svd *svd) {
     largest = sqrt(largest);
     status = twsi_svd_reduce(svd, &largest, 1);
     if (largest > 0.0 && largest <= DBL_MAX) {
-        int exponent;
-        frexp(largest, &exponent);
+        int exponent = twsi_exponent(largest);
         exponent = exponent > 500 ? 500 : exponent < -500 ? -500 : exponent;
         svd->unit = ldexp(1.0, -2 * exponent);
     }
@@ -8137,8 +8135,7 @@ TWSI_FN tws_status twsi_values_check(twsi_all_values *all) {
             largest = fmax(largest, x);
         }
     }
-    all->exponent = 0;
-    if (largest > 0.0) frexp(largest, &all->exponent);
+    all->exponent = twsi_exponent(largest);
     if (all->exponent < -1000) all->exponent = -1000;
     return TWS_OK;
 }
@@ -13057,7 +13054,7 @@ TWS_API tws_status tws_readout_outputs(tws_context *context, const tws_real *fea
 
 /* ---- conjugate gradients ---- */
 
-/* Of the largest. */
+/* That of the largest |x|. */
 TWSI_FN int twsi_exponent_of(const double *x, size_t count) {
     double largest = 0.0;
     size_t i;
