@@ -8,6 +8,8 @@
 
 static uint64_t test_state = 1;
 
+static size_t uniform_below(size_t bound) { return (size_t)(twsi_splitmix64(&test_state) % bound); }
+
 static double test_uniform(void) {
     return (double)(twsi_splitmix64(&test_state) >> 11) / 4503599627370496.0 - 1.0;
 }
@@ -338,25 +340,25 @@ static void test_copies(tws_context *context, int heavy) {
     int trial;
     if (a == NULL) exit(2);
     for (trial = 0; trial < count; trial++) {
-        const size_t n = 4 + twsi_splitmix64(&test_state) % 37;
-        tws_svd_options options = tws_default_svd_options(1 + twsi_splitmix64(&test_state) % n);
+        const size_t n = 4 + uniform_below(37);
+        tws_svd_options options = tws_default_svd_options(1 + uniform_below(n));
         const double unit = trial % 3 == 0 ? ldexp(1.0, -110) : 1.0;
         size_t places[40], i, wanted, filled = 0;
         int exponent = 0;
         while (filled < n) {
-            const size_t copies = 1 + twsi_splitmix64(&test_state) % 8;
+            const size_t copies = 1 + uniform_below(8);
             for (i = 0; i < copies && filled < n; i++)
                 spectrum[filled++] = exponent < 25 ? ldexp(unit, -exponent) : 0.0;
-            exponent += 1 + (int)(twsi_splitmix64(&test_state) % 9);
+            exponent += 1 + (int)uniform_below(9);
         }
         for (i = 0; i < n; i++) { /* a random order, made as it grows */
-            const size_t k = twsi_splitmix64(&test_state) % (i + 1);
+            const size_t k = uniform_below(i + 1);
             places[i] = places[k];
             places[k] = i;
         }
         for (i = 0; i < n * n; i++) a[i] = 0;
         for (i = 0; i < n; i++) a[i * n + places[i]] = (tws_real)spectrum[i];
-        if (trial % 2 == 1) options.stop_below = 0.7 * spectrum[twsi_splitmix64(&test_state) % n];
+        if (trial % 2 == 1) options.stop_below = 0.7 * spectrum[uniform_below(n)];
         if (trial % 4 == 1 && !(options.stop_below > 0.0)) options.stop_below = 1e-12 * unit;
         options.seed = (uint64_t)trial;
         CHECK(tws_svd(context, &options, a, n, n, n, values, NULL, NULL, NULL, &result) == TWS_OK);
