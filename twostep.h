@@ -9538,10 +9538,10 @@ TWS_API tws_status tws_measure(tws_context *context, const tws_real *weights, si
  * Given the rows, W_2 is a matrix of independent Gaussian rows with means in a space of few
  * directions (the target's, and those of v(A)). Its bulk and outliers follow from one number t:
  *     s^2 = 1/t + c E[S / (1 - S t)]            (c = N/d; the least value over t is the edge)
- *     outlier: an eigenvalue of T(t) = s t E[m (A^2 nu nu^T + c D)] passes 1,
- *              m = 1 / (s (1 - S t)),
- * nu(A) the coordinates of v(A), D(A) the excess of the rows' variance on those directions, plus a
- * correction because the network's output ties the rows together (twsi_feedback).
+ *     outlier: an eigenvalue of T(t) = t E[m (A^2 nu nu^T + c D)] passes 1,  m = 1 / (1 - S t),
+ * nu(A) the coordinates of v(A), D(A) the excess of the rows' variance on those directions. Since
+ * the network's output ties the rows together, they are multiplied from the left by 1 - ell on the
+ * polynomials of A (twsi_feedback), which borders T (twsi_outlier_matrix).
  *
  * The model and the limit: Moniri and Hassani, arXiv 2605.17767, and 2310.07891. Outliers of
  * low-rank perturbations: Benaych-Georges and Nadakuditi 2012. Leave-one-out with the own part:
@@ -9559,6 +9559,7 @@ TWS_API tws_status tws_measure(tws_context *context, const tws_real *weights, si
 #define TWSI_MEANS 8                         /* directions kept of span v(A) */
 #define TWSI_PIVOTS 14                       /* rows that span the v(A) */
 #define TWSI_POLY 6                          /* polynomials of A that carry the feedback */
+#define TWSI_BORDERED (TWSI_BASIS + TWSI_POLY)
 #define TWSI_BINS 160                        /* of the law of the samples' noise */
 #define TWSI_EXACT_ATOMS 4000                /* up to this N every neuron is an atom */
 #define TWSI_HEAVY 4                         /* heaviest samples in the surrogate's basis */
@@ -10789,21 +10790,23 @@ typedef struct twsi_spectrum {
     size_t atoms, r, p, sets;
     double ratio, rho; /* N/d, d/n */
     int feedback;
-    const double *A, *w;    /* law of A: atoms */
+    const double *w;        /* law of A: atoms */
     const double *S0;       /* lin^2 */
     const double *K[2];     /* kappa A^2 of each set */
-    const double *nu;       /* atoms x r */
-    const double *mean;     /* atoms x r (r + 1) / 2: A^2 nu nu^T + c D */
+    const double *mean;     /* atoms x r: A nu, with feedback less q^T U */
+    const double *form;     /* atoms x r (r + 1) / 2: mean mean^T + c D */
     const double *U;        /* atoms x TWSI_POLY, orthonormal under w */
     const double *bin_value[2], *bin_weight[2];
     size_t bins[2];
-    double J[TWSI_POLY * TWSI_POLY], j[TWSI_POLY * TWSI_POLY]; /* (1 - ell)^-1; J J^T - 1 */
-    double q0[TWSI_POLY * TWSI_BASIS], q1[TWSI_POLY * TWSI_BASIS];
-    double *S, *m;          /* at the last t */
-    double MU[TWSI_POLY * TWSI_POLY];
-    double T[TWSI_BASIS * TWSI_BASIS];
-    double t_star, edge, t_low;
-    double values[TWSI_BASIS], vectors[TWSI_BASIS * TWSI_BASIS], matrix[TWSI_BASIS * TWSI_BASIS];
+    double L[TWSI_POLY * TWSI_POLY];  /* 1 - ell */
+    double q[TWSI_POLY * TWSI_BASIS]; /* E[U A nu^T] */
+    double *S, *m;                    /* at the last t; F and e too */
+    double F[TWSI_POLY * TWSI_POLY];  /* 1 - E[m U U^T]^-1 */
+    double e[TWSI_POLY * TWSI_BASIS]; /* E[m U mean^T] */
+    size_t size;                      /* of T: r, with feedback r + TWSI_POLY */
+    double T[TWSI_BORDERED * TWSI_BORDERED], matrix[TWSI_BORDERED * TWSI_BORDERED];
+    double values[TWSI_BORDERED], vectors[TWSI_BORDERED * TWSI_BORDERED];
+    double t_star, edge;
 } twsi_spectrum;
 
 /* s^2 at t, with S left in spectrum->S; DBL_MAX beyond the admissible range. Where the samples'
@@ -11051,93 +11054,111 @@ TWSI_FN void twsi_bulk_densities(const twsi_spectrum *spectrum, const double *va
     }
 }
 
-/* MU = E[m U U^T]. */
-TWSI_FN void twsi_poly_gram(twsi_spectrum *spectrum) {
-    size_t i, k, l;
-    for (k = 0; k < TWSI_POLY * TWSI_POLY; k++) spectrum->MU[k] = 0;
+/* F = (1 + E)^-1 E with E = E[(m - 1) U U^T], and e: where m is almost 1, F is not what rounding
+   leaves of a difference. */
+TWSI_FN void twsi_poly_moments(twsi_spectrum *spectrum, double t) {
+    double system[TWSI_POLY * TWSI_POLY], *F = spectrum->F, *e = spectrum->e;
+    size_t r = spectrum->r, i, k, l;
+    for (k = 0; k < TWSI_POLY * TWSI_POLY; k++) F[k] = 0;
+    for (k = 0; k < TWSI_POLY * r; k++) e[k] = 0;
     for (i = 0; i < spectrum->atoms; i++) {
-        const double *u = spectrum->U + i * TWSI_POLY;
-        double w = spectrum->w[i] * spectrum->m[i];
-        for (k = 0; k < TWSI_POLY; k++)
-            for (l = 0; l <= k; l++) spectrum->MU[k * TWSI_POLY + l] += w * u[k] * u[l];
+        const double *u = spectrum->U + i * TWSI_POLY, *mean = spectrum->mean + i * r;
+        const double w = spectrum->w[i] * spectrum->m[i], above = w * spectrum->S[i] * t;
+        for (k = 0; k < TWSI_POLY; k++) {
+            for (l = 0; l <= k; l++) F[k * TWSI_POLY + l] += above * u[k] * u[l];
+            for (l = 0; l < r; l++) e[k * r + l] += w * u[k] * mean[l];
+        }
     }
     for (k = 0; k < TWSI_POLY; k++)
-        for (l = 0; l < k; l++) spectrum->MU[l * TWSI_POLY + k] = spectrum->MU[k * TWSI_POLY + l];
+        for (l = 0; l < k; l++) F[l * TWSI_POLY + k] = F[k * TWSI_POLY + l];
+    for (k = 0; k < TWSI_POLY * TWSI_POLY; k++) system[k] = F[k] + (k % (TWSI_POLY + 1) == 0);
+    twsi_solve(TWSI_POLY, system, F, TWSI_POLY);
 }
 
-/* 1 + s MU j (or, transposed, 1 + s j MU) into out. */
-TWSI_FN void twsi_feedback_matrix(const twsi_spectrum *spectrum, double s, int transposed,
-                                  double *out) {
-    const double *first = transposed ? spectrum->j : spectrum->MU;
-    const double *second = transposed ? spectrum->MU : spectrum->j;
+/* out = a b, n x n by n x columns; or with a transposed. */
+TWSI_FN void twsi_poly_times(const double *a, int transposed, const double *b, size_t columns,
+                             double *out) {
     size_t i, k, l;
     for (k = 0; k < TWSI_POLY; k++) {
-        for (l = 0; l < TWSI_POLY; l++) {
+        for (l = 0; l < columns; l++) {
             double sum = 0;
             for (i = 0; i < TWSI_POLY; i++)
-                sum += first[k * TWSI_POLY + i] * second[i * TWSI_POLY + l];
-            out[k * TWSI_POLY + l] = (k == l) + s * sum;
+                sum += a[transposed ? i * TWSI_POLY + k : k * TWSI_POLY + i] * b[i * columns + l];
+            out[k * columns + l] = sum;
         }
     }
 }
 
-/* The feedback's part of T / q: q1^T (MU^-1 + s j)^-1 q1 - q0^T MU q0, added to M (r x r). */
-TWSI_FN void twsi_add_feedback(twsi_spectrum *spectrum, double s, double *M) {
-    double system[TWSI_POLY * TWSI_POLY], middle[TWSI_POLY * TWSI_POLY];
-    size_t r = spectrum->r, a, b, k, l;
-    twsi_poly_gram(spectrum);
-    twsi_feedback_matrix(spectrum, s, 0, system);
-    memcpy(middle, spectrum->MU, sizeof middle);
-    twsi_solve(TWSI_POLY, system, middle, TWSI_POLY);
-    for (a = 0; a < r; a++) {
-        for (b = 0; b < r; b++) {
+/* What the feedback adds to T, and around it: see twsi_outlier_matrix. */
+TWSI_FN void twsi_border(twsi_spectrum *spectrum, double t) {
+    double Fe[TWSI_POLY * TWSI_BASIS], shifted[TWSI_POLY * TWSI_BASIS];
+    double LF[TWSI_POLY * TWSI_POLY];
+    const double *e = spectrum->e, root = sqrt(t);
+    double *T = spectrum->T;
+    size_t r = spectrum->r, size = spectrum->size, i, k, l;
+    twsi_poly_moments(spectrum, t);
+    twsi_poly_times(spectrum->F, 0, e, r, Fe);
+    for (k = 0; k < TWSI_POLY * r; k++) Fe[k] = e[k] - Fe[k];
+    for (k = 0; k < r; k++)
+        for (l = 0; l < r; l++)
+            for (i = 0; i < TWSI_POLY; i++)
+                T[k * size + l] -= 0.5 * t * (e[i * r + k] * Fe[i * r + l] +
+                                              e[i * r + l] * Fe[i * r + k]);
+    twsi_poly_times(spectrum->L, 0, Fe, r, shifted);
+    twsi_poly_times(spectrum->L, 0, spectrum->F, TWSI_POLY, LF);
+    for (k = 0; k < TWSI_POLY; k++) {
+        double *row = T + (r + k) * size;
+        for (l = 0; l < r; l++)
+            row[l] = T[l * size + r + k] = root * (spectrum->q[k * r + l] + shifted[k * r + l]);
+        for (l = 0; l <= k; l++) {
             double sum = 0;
-            for (k = 0; k < TWSI_POLY; k++)
-                for (l = 0; l < TWSI_POLY; l++)
-                    sum += spectrum->q1[k * r + a] * spectrum->q1[l * r + b] *
-                               middle[k * TWSI_POLY + l] -
-                           spectrum->q0[k * r + a] * spectrum->q0[l * r + b] *
-                               spectrum->MU[k * TWSI_POLY + l];
-            M[a * r + b] += sum;
+            for (i = 0; i < TWSI_POLY; i++)
+                sum += LF[k * TWSI_POLY + i] * spectrum->L[l * TWSI_POLY + i];
+            row[r + l] = T[(r + l) * size + r + k] = sum;
         }
     }
 }
 
-/* T(t) into spectrum->T; returns s. */
+/*
+ * T(t) into spectrum->T; returns s. As many eigenvalues of T exceed 1 as singular values exceed s.
+ * Without feedback T = t E[m (A^2 nu nu^T + c D)]. With it the rows W = L Y + A nu^T / sqrt N, Y
+ * without means, L = 1 - ell on the polynomials U and 1 elsewhere, have
+ *     1 - T = [ 1 - t c E[m D]          -sqrt(t) A nu^T ]   less all but U in the second row
+ *             [ -sqrt(t) A nu      1 - L diag(S t) L^T  ]   (Schur complement),
+ *     T = [ t (E[m (mean mean^T + c D)] - e^T (1 - F) e)    (...)^T     ]
+ *         [ sqrt(t) (q + L (1 - F) e)                        L F L^T    ].
+ * The complement of U too would leave r x r, but with poles where L alone puts outliers.
+ */
 TWSI_FN double twsi_outlier_matrix(twsi_spectrum *spectrum, double t) {
     size_t r = spectrum->r, packed = r * (r + 1) / 2, i, k, l;
-    double s = sqrt(twsi_bulk(spectrum, t)), sum[TWSI_PACKED], *T = spectrum->T;
+    double s = sqrt(twsi_bulk(spectrum, t)), sum[TWSI_PACKED];
     for (k = 0; k < packed; k++) sum[k] = 0;
     for (i = 0; i < spectrum->atoms; i++) {
-        const double *mean = spectrum->mean + i * packed;
+        const double *form = spectrum->form + i * packed;
         double w;
-        spectrum->m[i] = 1 / (s * (1 - spectrum->S[i] * t));
+        spectrum->m[i] = 1 / (1 - spectrum->S[i] * t);
         w = spectrum->w[i] * spectrum->m[i];
-        for (k = 0; k < packed; k++) sum[k] += w * mean[k];
+        for (k = 0; k < packed; k++) sum[k] += w * form[k];
     }
     for (k = 0; k < r; k++)
-        for (l = 0; l < r; l++) T[k * r + l] = sum[twsi_packed(twsi_max(k, l), twsi_min(k, l))];
-    if (spectrum->feedback) twsi_add_feedback(spectrum, s, T);
-    for (k = 0; k < r; k++) {
-        for (l = 0; l <= k; l++) {
-            double value = 0.5 * s * t * (T[k * r + l] + T[l * r + k]);
-            T[k * r + l] = T[l * r + k] = value;
-        }
-    }
+        for (l = 0; l < r; l++)
+            spectrum->T[k * spectrum->size + l] =
+                t * sum[twsi_packed(twsi_max(k, l), twsi_min(k, l))];
+    if (spectrum->feedback) twsi_border(spectrum, t);
     return s;
 }
 
 /* The same, with its eigenvalues in spectrum->values. */
 TWSI_FN double twsi_outlier_values(twsi_spectrum *spectrum, double t) {
     double s = twsi_outlier_matrix(spectrum, t);
-    memcpy(spectrum->matrix, spectrum->T, spectrum->r * spectrum->r * sizeof(double));
-    twsi_eigen(spectrum->r, spectrum->matrix, spectrum->values, spectrum->vectors);
+    memcpy(spectrum->matrix, spectrum->T, spectrum->size * spectrum->size * sizeof(double));
+    twsi_eigen(spectrum->size, spectrum->matrix, spectrum->values, spectrum->vectors);
     return s;
 }
 
 /* The t where the k-th eigenvalue passes 1, by bisection in log t; above 1 at t_high. */
 TWSI_FN double twsi_crossing(twsi_spectrum *spectrum, size_t k, double t_high) {
-    double low = log(1e-36), high = log(t_high);
+    double low = log(1e-290), high = log(t_high);
     int step;
     for (step = 0; step < 60; step++) {
         double middle = 0.5 * (low + high);
@@ -11156,53 +11177,54 @@ TWSI_FN double twsi_quadratic(size_t n, const double *a, const double *w) {
     return sum;
 }
 
+/* The left vector of an outlier as a function of A, from the eigenvector (w, z) of T at its s:
+   m (mean w + U g / sqrt(t)) + U ell^T z / sqrt(t), g = (1 - F) (L^T z - sqrt(t) e w). */
+TWSI_FN void twsi_outlier_left(const twsi_spectrum *spectrum, double t, const double *w,
+                               double *left) {
+    const double *z = w + spectrum->r, root = sqrt(t);
+    double g[TWSI_POLY], Fg[TWSI_POLY], own[TWSI_POLY];
+    size_t r = spectrum->r, i, a;
+    if (spectrum->feedback) {
+        twsi_poly_times(spectrum->L, 1, z, 1, g);
+        for (a = 0; a < TWSI_POLY; a++) {
+            own[a] = (z[a] - g[a]) / root;
+            g[a] /= root;
+            for (i = 0; i < r; i++) g[a] -= spectrum->e[a * r + i] * w[i];
+        }
+        twsi_poly_times(spectrum->F, 0, g, 1, Fg);
+        for (a = 0; a < TWSI_POLY; a++) g[a] -= Fg[a];
+    }
+    for (i = 0; i < spectrum->atoms; i++) {
+        const double *U = spectrum->U + i * TWSI_POLY;
+        double sum = 0, outside = 0;
+        for (a = 0; a < r; a++) sum += spectrum->mean[i * r + a] * w[a];
+        for (a = 0; a < TWSI_POLY && spectrum->feedback; a++) {
+            sum += U[a] * g[a];
+            outside += U[a] * own[a];
+        }
+        left[i] = spectrum->m[i] * sum + outside;
+    }
+}
+
 /* The outlier at t: returns s, coordinates of the right vector in right (r) and the left vector as
    a function of A in left (atoms). Both are what is not random: norms at most 1. */
 TWSI_FN double twsi_outlier_vectors(twsi_spectrum *spectrum, size_t k, double t, double *right,
                                     double *left) {
-    size_t r = spectrum->r, i, a, b;
-    double w[TWSI_BASIS], s, s_up, s_down, up, down, step, slope, scale;
+    size_t size = spectrum->size, i;
+    double w[TWSI_BORDERED], s, s_up, s_down, up, down, step, slope, scale;
     twsi_outlier_values(spectrum, t);
-    for (i = 0; i < r; i++) w[i] = spectrum->vectors[i * r + k];
+    for (i = 0; i < size; i++) w[i] = spectrum->vectors[i * size + k];
     step = 1e-5 * fmin(t, spectrum->t_star - t);
     s_up = twsi_outlier_matrix(spectrum, t + step);
-    up = twsi_quadratic(r, spectrum->T, w);
+    up = twsi_quadratic(size, spectrum->T, w);
     s_down = twsi_outlier_matrix(spectrum, t - step);
-    down = twsi_quadratic(r, spectrum->T, w);
+    down = twsi_quadratic(size, spectrum->T, w);
     s = twsi_outlier_matrix(spectrum, t);
     slope = (down - up) / (s_up - s_down);
     scale = slope > 1e-250 ? sqrt(2 * s * t / slope) : 0;
-    for (i = 0; i < spectrum->atoms; i++) {
-        double sum = 0;
-        for (a = 0; a < r; a++) sum += spectrum->nu[i * r + a] * w[a];
-        left[i] = spectrum->A[i] * spectrum->m[i] * sum;
-    }
-    if (spectrum->feedback) {
-        double system[TWSI_POLY * TWSI_POLY], x0[TWSI_POLY], y[TWSI_POLY], h[TWSI_POLY];
-        twsi_feedback_matrix(spectrum, s, 1, system);
-        for (a = 0; a < TWSI_POLY; a++) {
-            x0[a] = y[a] = h[a] = 0;
-            for (b = 0; b < r; b++) {
-                x0[a] += spectrum->q0[a * r + b] * w[b];
-                y[a] += spectrum->q1[a * r + b] * w[b];
-            }
-        }
-        twsi_solve(TWSI_POLY, system, y, 1);
-        for (i = 0; i < spectrum->atoms; i++) {
-            double sum = 0;
-            for (a = 0; a < TWSI_POLY; a++) sum += spectrum->U[i * TWSI_POLY + a] * (y[a] - x0[a]);
-            left[i] += spectrum->m[i] * sum;
-            for (a = 0; a < TWSI_POLY; a++)
-                h[a] += spectrum->U[i * TWSI_POLY + a] * spectrum->w[i] * left[i];
-        }
-        for (i = 0; i < spectrum->atoms; i++)
-            for (a = 0; a < TWSI_POLY; a++)
-                for (b = 0; b < TWSI_POLY; b++)
-                    left[i] += spectrum->U[i * TWSI_POLY + a] *
-                               (spectrum->J[b * TWSI_POLY + a] - (a == b)) * h[b];
-    }
-    for (i = 0; i < r; i++) right[i] = scale * w[i];
-    for (i = 0; i < spectrum->atoms; i++) left[i] *= scale;
+    twsi_outlier_left(spectrum, t, w, left);
+    for (i = 0; i < spectrum->r; i++) right[i] = scale * w[i];
+    for (i = 0; i < spectrum->atoms; i++) left[i] *= scale / s;
     return s;
 }
 
@@ -11210,7 +11232,7 @@ TWSI_FN double twsi_outlier_vectors(twsi_spectrum *spectrum, size_t k, double t,
 
 typedef struct twsi_atoms {
     size_t count;
-    double *A, *w, *S0, *K0, *K1, *nu, *mean, *U, *S, *m, *left;
+    double *A, *w, *S0, *K0, *K1, *mean, *form, *U, *S, *m, *left;
 } twsi_atoms;
 
 TWSI_FN void twsi_atoms_take(twsi_pool *pool, twsi_atoms *atoms, size_t count) {
@@ -11294,16 +11316,16 @@ TWSI_FN void twsi_atoms_project(const twsi_theory *theory, const twsi_atoms *ato
     }
 }
 
-/* Row statistics at the atoms. */
+/* Row statistics at the atoms: mean A nu, form c D. */
 TWSI_FN void twsi_atoms_rows(const twsi_theory *theory, twsi_atoms *atoms) {
-    size_t r = theory->r, packed = r * (r + 1) / 2, half = theory->nodes / 2, i, j, k, l;
+    size_t r = theory->r, packed = r * (r + 1) / 2, half = theory->nodes / 2, i, j, k;
     double share[TWSI_HALF_NODES];
     for (i = 0; i < atoms->count; i++) {
         size_t first = twsi_interpolate(theory, atoms->A[i], share);
         double square = atoms->A[i] * atoms->A[i], lin = 0, k0 = 0, k1 = 0;
-        double *nu = atoms->nu + i * r, *mean = atoms->mean + i * packed;
-        for (k = 0; k < r; k++) nu[k] = 0;
-        for (k = 0; k < packed; k++) mean[k] = 0;
+        double *mean = atoms->mean + i * r, *form = atoms->form + i * packed;
+        for (k = 0; k < r; k++) mean[k] = 0;
+        for (k = 0; k < packed; k++) form[k] = 0;
         for (j = 0; j < half; j++) {
             size_t node = first + j;
             const double *excess = theory->excess + node * TWSI_PACKED;
@@ -11311,21 +11333,34 @@ TWSI_FN void twsi_atoms_rows(const twsi_theory *theory, twsi_atoms *atoms) {
             lin += share[j] * theory->linear[node];
             k0 += share[j] * theory->kappa[0][node];
             k1 += share[j] * theory->kappa[1][node];
-            for (k = 0; k < r; k++) nu[k] += share[j] * theory->nu[node * TWSI_BASIS + k];
-            for (k = 0; k < packed; k++) mean[k] += c * excess[k];
+            for (k = 0; k < r; k++) mean[k] += share[j] * theory->nu[node * TWSI_BASIS + k];
+            for (k = 0; k < packed; k++) form[k] += c * excess[k];
         }
-        for (k = 0; k < r; k++)
-            for (l = 0; l <= k; l++) mean[twsi_packed(k, l)] += square * nu[k] * nu[l];
+        for (k = 0; k < r; k++) mean[k] *= atoms->A[i];
         atoms->S0[i] = lin * lin;
         atoms->K0[i] = fmax(k0, 0) * square;
         atoms->K1[i] = fmax(k1, 0) * square;
     }
 }
 
+/* q, and the means less their part on the polynomials, q^T U. */
+TWSI_FN void twsi_part_means(twsi_spectrum *spectrum, twsi_atoms *atoms) {
+    size_t r = spectrum->r, i, k, l;
+    double *q = spectrum->q;
+    for (i = 0; i < atoms->count; i++)
+        for (k = 0; k < TWSI_POLY; k++)
+            for (l = 0; l < r; l++)
+                q[k * r + l] +=
+                    atoms->w[i] * atoms->U[i * TWSI_POLY + k] * atoms->mean[i * r + l];
+    for (i = 0; i < atoms->count; i++)
+        for (k = 0; k < TWSI_POLY; k++)
+            for (l = 0; l < r; l++)
+                atoms->mean[i * r + l] -= atoms->U[i * TWSI_POLY + k] * q[k * r + l];
+}
+
 TWSI_FN void twsi_spectrum_open(twsi_spectrum *spectrum, const twsi_theory *theory,
-                                const twsi_atoms *atoms) {
-    size_t r = theory->r, i, k, l;
-    double system[TWSI_POLY * TWSI_POLY];
+                                twsi_atoms *atoms) {
+    size_t r = theory->r, packed = r * (r + 1) / 2, i, k, l;
     memset(spectrum, 0, sizeof *spectrum);
     spectrum->atoms = atoms->count;
     spectrum->r = r;
@@ -11334,39 +11369,25 @@ TWSI_FN void twsi_spectrum_open(twsi_spectrum *spectrum, const twsi_theory *theo
     spectrum->ratio = theory->ratio;
     spectrum->rho = theory->rho;
     spectrum->feedback = theory->output > 0;
-    spectrum->A = atoms->A, spectrum->w = atoms->w, spectrum->S0 = atoms->S0;
+    spectrum->size = spectrum->feedback ? r + TWSI_POLY : r;
+    spectrum->w = atoms->w, spectrum->S0 = atoms->S0;
     spectrum->K[0] = atoms->K0, spectrum->K[1] = atoms->K1;
-    spectrum->nu = atoms->nu, spectrum->mean = atoms->mean, spectrum->U = atoms->U;
+    spectrum->mean = atoms->mean, spectrum->form = atoms->form, spectrum->U = atoms->U;
     spectrum->S = atoms->S, spectrum->m = atoms->m;
     for (k = 0; k < 2; k++) {
         spectrum->bin_value[k] = theory->bin_value[k];
         spectrum->bin_weight[k] = theory->bin_weight[k];
         spectrum->bins[k] = theory->bins[k];
     }
-    for (k = 0; k < TWSI_POLY; k++) {
-        for (l = 0; l < TWSI_POLY; l++) {
-            spectrum->J[k * TWSI_POLY + l] = k == l;
-            system[k * TWSI_POLY + l] = (k == l) - theory->ell[k * TWSI_POLY + l];
-        }
-    }
-    twsi_solve(TWSI_POLY, system, spectrum->J, TWSI_POLY);
-    for (k = 0; k < TWSI_POLY; k++) {
-        for (l = 0; l < TWSI_POLY; l++) {
-            double sum = 0;
-            for (i = 0; i < TWSI_POLY; i++)
-                sum += spectrum->J[k * TWSI_POLY + i] * spectrum->J[l * TWSI_POLY + i];
-            spectrum->j[k * TWSI_POLY + l] = sum - (k == l);
-        }
-    }
-    for (i = 0; i < atoms->count; i++)
-        for (k = 0; k < TWSI_POLY; k++)
-            for (l = 0; l < r; l++)
-                spectrum->q0[k * r + l] += atoms->w[i] * atoms->A[i] *
-                                           atoms->U[i * TWSI_POLY + k] * atoms->nu[i * r + l];
     for (k = 0; k < TWSI_POLY; k++)
-        for (l = 0; l < r; l++)
-            for (i = 0; i < TWSI_POLY; i++)
-                spectrum->q1[k * r + l] += spectrum->J[k * TWSI_POLY + i] * spectrum->q0[i * r + l];
+        for (l = 0; l < TWSI_POLY; l++)
+            spectrum->L[k * TWSI_POLY + l] = (k == l) - theory->ell[k * TWSI_POLY + l];
+    if (spectrum->feedback) twsi_part_means(spectrum, atoms);
+    for (i = 0; i < atoms->count; i++)
+        for (k = 0; k < r; k++)
+            for (l = 0; l <= k; l++)
+                atoms->form[i * packed + twsi_packed(k, l)] +=
+                    atoms->mean[i * r + k] * atoms->mean[i * r + l];
 }
 
 /* |sum w left A^power| / sqrt(sum w A^(2 power)). */
@@ -11413,7 +11434,8 @@ TWSI_FN size_t twsi_count_crossings(twsi_spectrum *spectrum, double *t_high) {
     twsi_edge(spectrum);
     *t_high = spectrum->t_star * (1 - 1e-7);
     twsi_outlier_values(spectrum, *t_high);
-    while (count < spectrum->r && count < TWS_MAX_OUTLIERS && spectrum->values[count] > 1) count++;
+    while (count < spectrum->size && count < TWS_MAX_OUTLIERS && spectrum->values[count] > 1)
+        count++;
     return count;
 }
 
@@ -11727,8 +11749,8 @@ TWSI_FN void twsi_theory_take(twsi_pool *pool, twsi_theory *theory, twsi_atoms *
     theory->coordinate[1] = (double *)twsi_take(pool, basis * n, sizeof(double));
     theory->excess = (double *)twsi_take(pool, TWSI_NODES * TWSI_PACKED, sizeof(double));
     *work = (double *)twsi_take(pool, nodes * (n + 1), sizeof(double));
-    atoms->nu = (double *)twsi_take(pool, atoms->count * basis, sizeof(double));
-    atoms->mean = (double *)twsi_take(pool, atoms->count * (basis * (basis + 1) / 2),
+    atoms->mean = (double *)twsi_take(pool, atoms->count * basis, sizeof(double));
+    atoms->form = (double *)twsi_take(pool, atoms->count * (basis * (basis + 1) / 2),
                                       sizeof(double));
 }
 
@@ -12677,8 +12699,8 @@ TWS_API tws_status tws_surrogate(tws_context *context, const tws_theory_input *i
         run.basis = (double *)twsi_take(&pool, (r + 1) * d, sizeof(double));
         run.factor = (double *)twsi_take(&pool, TWSI_NODES * twsi_max(n, d), sizeof(double));
         twsi_atoms_take(&pool, &atoms, N);
-        atoms.nu = (double *)twsi_take(&pool, N, r * sizeof(double));
-        atoms.mean = (double *)twsi_take(&pool, N, r * (r + 1) / 2 * sizeof(double));
+        atoms.mean = (double *)twsi_take(&pool, N, r * sizeof(double));
+        atoms.form = (double *)twsi_take(&pool, N, r * (r + 1) / 2 * sizeof(double));
     }
     if (theory == NULL || spectrum == NULL || pool.status != TWS_OK) {
         status = twsi_fail(context, pool.status, "tws_surrogate could not take its memory");
