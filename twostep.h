@@ -318,7 +318,7 @@ TWS_API uint32_t tws_random_below(tws_random *random, uint32_t bound);
 /*
  * out[i] ~ N(0, 1), independent, i < count, by the method of Box and Muller with logarithm, sine
  * and cosine of our own made of + - x / and square root.
- * Range: |out| <= 6.66 in float (the tail beyond has probability 3e-11), 8.57 in double.
+ * Range: |out| < 6.67 in float (the tail beyond has probability 3e-11), 8.58 in double.
  * Two calls of 50 give the same numbers as one call of 100.
  * Errors: TWS_BAD_ARGUMENT (random or out NULL), TWS_UNAVAILABLE (kernel).
  * Memory: none. Threads: one stream per thread. Determinism: D0. Cost: about 0.4 ns each.
@@ -416,8 +416,9 @@ typedef struct tws_target {
  * Fills *activation from a name: tanh, shifted-tanh, erf, sigmoid, shifted-sigmoid, softplus, gelu,
  * silu, relu, sine, cubic, or hermite:c0,c1,... with 1 to 9 decimal numbers (1, -0.5, 2e-3; no
  * blanks, the point whatever the locale), each at most 1e20 in size, of which one beyond c0 must be
- * other than 0: a constant has no slope to learn by. Numbers of up to 15 digits with exponents up
- * to 22 in size are rounded correctly, others to within a few units in the last place.
+ * other than 0: a constant has no slope to learn by. Numbers of up to 15 digits, taken as a whole
+ * number times a power of ten from 1e-22 to 1e22, are rounded correctly, others to within a few
+ * units in the last place.
  * Errors: TWS_BAD_ARGUMENT for anything else and for NULL; *activation is then untouched.
  * Memory: none. Threads: safe. Determinism: D0.
  */
@@ -435,12 +436,13 @@ TWS_API tws_activation tws_custom_activation(double (*value)(void *user, double 
 TWS_API const char *tws_activation_name(tws_activation_kind kind);
 
 /*
- * sigma(x) and sigma'(x) in double precision, by the C library's functions in forms that neither
- * overflow nor cancel: for finite x all but the polynomials are finite, and slopes keep their
- * relative accuracy in the tails (for erf and gelu up to 1 + x^2 units). NaN gives NaN, an
+ * sigma(x) and sigma'(x) in double precision, by the C library's functions in forms that do not
+ * overflow: for finite x all but the polynomials are finite. Within a few units in the last place
+ * of max(|f|, 1/4), and in the tails of themselves: slopes up to 1 + |x| units where sigma is
+ * shifted, those of erf and slopes and values of gelu up to 1 + x^2. NaN gives NaN, an
  * infinity gives the limit where there is one (sine: NaN). Polynomials overflow to the infinity of
  * the right sign. activation must be valid (not NULL, callbacks set); a bad kind gives 0.
- * Memory: none. Threads: safe. Determinism: D2, a few units in the last place.
+ * Memory: none. Threads: safe. Determinism: D2.
  */
 TWS_API double tws_activation_value(const tws_activation *activation, double x);
 
@@ -453,9 +455,10 @@ TWS_API double tws_activation_slope(const tws_activation *activation, double x);
  * both at once shares most of the work.
  * Aliasing: value or slope may be x itself; they may not be each other, or overlap otherwise.
  * NaN and infinity as in tws_activation_value, element by element: no element sees another.
- * Accuracy, with eps = FLT_EPSILON or DBL_EPSILON: within 4 eps max(|f|, 1/4) of the exact value or
- * slope f for every x; hermite within 4 eps sum_k |c_k| h_k(|x|), where h_k is He_k with all its
- * coefficients made positive. Results smaller than the smallest normal number may be 0.
+ * Accuracy, with eps = FLT_EPSILON or DBL_EPSILON: within 5 eps max(|f|, 1/4) of the exact value or
+ * slope f for every x; hermite within 6 eps sum_k |c_k| h_k(|x|), where h_k is He_k with all its
+ * coefficients made positive. Results smaller than the smallest normal number may be 0, and so do
+ * such coefficients of hermite count.
  * Memory: none. Errors: TWS_BAD_ARGUMENT (a bad activation, x NULL with count > 0, value == slope),
  * TWS_UNAVAILABLE (context->kernel); the arrays are then untouched.
  * Threads: as context says; results do not depend on their number. Determinism: D1, but for custom
@@ -487,8 +490,9 @@ TWS_API tws_target tws_custom_target(double (*function)(void *user, const double
 TWS_API const char *tws_target_name(tws_target_kind kind);
 
 /*
- * f*(u); u has target->directions entries. NaN gives NaN. target must be valid (not NULL, callback
- * set, heights made); a bad kind gives 0.
+ * f*(u); u has target->directions entries. NaN gives NaN, and so does what overflows inside sin and
+ * wave (2.5 u, 2 u). target must be valid (not NULL, callback set, heights made); a bad kind
+ * gives 0.
  * Memory: none. Threads: safe. Determinism: D2 where the C library computes (tanh, sin, wave, the
  * heights of the steps), D0 for the polynomials, sign, relu and the products.
  */
@@ -517,7 +521,8 @@ typedef enum tws_transpose { TWS_NO_TRANSPOSE, TWS_TRANSPOSE } tws_transpose;
  * Errors    TWS_BAD_ARGUMENT, TWS_TOO_LARGE, TWS_OUT_OF_MEMORY, TWS_UNAVAILABLE; C is untouched.
  * Threads   safe if the contexts differ; products below 64 million operations run on the calling
  *           thread, but see tws_start_workers.
- * Accuracy  |error| <= about k eps sum_p |a_ip b_pj| on each entry.
+ * Accuracy  |error| <= about k eps |alpha| sum_p |a_ip b_pj| + (1 + k / 128) eps |beta c_ij| on
+ *           each entry.
  * Determinism  D1: an entry has the same bits for any number of threads, and depends on its row of
  *           op(A), its column of op(B), its old value, alpha, beta and the kernel alone, not on
  *           where it lies in C (with AMX, as long as all numbers suit it).
@@ -551,7 +556,8 @@ TWS_API tws_status tws_gemm(tws_context *context, tws_transpose transpose_a,
  *           columns or terms; 0 is tws_gemm.
  * Aliasing  as in tws_gemm.
  * Empty     m == 0 or n == 0: nothing happens. k == 0: C = 0, A and B may be NULL. NaN and infinity
- *           in A or B spread over all of C, and so does overflow of a sum of eight entries.
+ *           in A or B spread beyond their row or column of C, and so does overflow: entries of A
+ *           and of B are added up, 4 to the power of levels of them.
  * Memory    with one level m max(k, n) / 4 + k n / 4 entries, with more a third beyond that, and
  *           panels as in tws_gemm.
  * Errors    TWS_BAD_ARGUMENT, TWS_TOO_LARGE, TWS_OUT_OF_MEMORY, TWS_UNAVAILABLE; C is untouched.
@@ -988,8 +994,9 @@ typedef struct tws_limit {
     double target_square;                   /* E y^2, noise included */
     double target_kurtosis;                 /* E y^4 / (E y^2)^2 */
     double target_first[TWS_MAX_DIRECTIONS];/* E[u y] */
-    int information_exponent; /* least k with a nonzero order-k coefficient of the target; 0: none
-                                 up to 8 (one direction) or 4 (several) */
+    int information_exponent; /* least k with a nonzero order-k coefficient of the target (above
+                                 1e-6 of its norm; 1e-3, from five directions on 0.05); 0: none up
+                                 to 8 (one direction) or 4 (several) */
 } tws_limit;
 
 typedef struct tws_warnings {
@@ -1002,10 +1009,12 @@ TWS_API tws_theory_input tws_theory_from_config(const tws_config *config);
 
 /*
  * Coefficients c_k = E[sigma(z) He_k(z)] / k!, k < count, z ~ N(0,1), He_k monic (probabilists'),
- * by panels of Gauss-Legendre nodes on [-10, 10] with a cut at 0 and at +-1.
+ * by panels of Gauss-Legendre nodes on [-10, 10] with a cut at 0 and at +-1: 240 nodes, 1e-11 for
+ * the named activations; what bends elsewhere or changes within 1/4 is less exact.
  * coefficients: count doubles, written. Empty: count 0 is allowed. Memory: none. Errors:
- * TWS_BAD_ARGUMENT for NULL, count above 32, an invalid activation or one that is not finite.
- * Threads: safe if contexts differ. Determinism: D2. Cost: 240 values of sigma.
+ * TWS_BAD_ARGUMENT for NULL, count above 32, an invalid activation, one that is not finite or not
+ * square integrable, or of which nodes of 1/4 cannot tell. Threads: safe if contexts differ.
+ * Determinism: D2. Cost: 1504 values of sigma and as many of its slope, most of them for the check.
  */
 TWS_API tws_status tws_hermite_coefficients(tws_context *context, const tws_activation *activation,
                                             double *coefficients, size_t count);
@@ -1022,8 +1031,9 @@ TWS_API tws_status tws_hermite_coefficients(tws_context *context, const tws_acti
  * ReLU on a reused batch is not analytic in e: order 1 is the part odd in e; the part along |e| is
  * a further spike with left vector a |a| that outliers counts but order[] does not list, and later
  * orders carry no constant. sees_target: b_k = E[u F_k] is not zero (either part of ReLU's order
- * 1).
- * limit: written on success only. NaN: never written. Memory: at most 4 MB. Errors:
+ * 1). "Vanishes" and "zero" are told from the rounding of derivatives: a constant below some
+ * 1e-7 3^k (k + 1)!^(1/2), in units of the labels and step sizes, counts as 0.
+ * limit: written on success only. NaN: never written. Memory: at most 10 MB. Errors:
  * TWS_BAD_ARGUMENT for NULL and for anything outside the ranges of tws_theory_input, or for an
  * activation or target that is not finite; TWS_OUT_OF_MEMORY. Threads: safe if contexts differ.
  * Determinism: bit-identical for any number of threads; D2 between compilers. Cost: 0.2 s for one
@@ -1039,20 +1049,21 @@ TWS_API tws_status tws_limit_theory(tws_context *context, const tws_theory_input
 TWS_API tws_status tws_limit_theory_both(tws_context *context, const tws_theory_input *input,
                                          tws_limit *fresh, tws_limit *reuse);
 
-/* limit.orders alone, in no time: 1 + floor(alpha2 / (1/2 - alpha1)), or with the plain output
-   scale floor((alpha1 + alpha2) / (1/2 - alpha1)); at least 1. The exponents must be in range. */
+/* limit.orders alone, in no time: 1 + floor(alpha2 / (1/2 - alpha1)), or with a plain output scale
+   (s sqrt(N) above 10) floor((alpha1 + alpha2) / (1/2 - alpha1)); at least 1, at most 1e9. The
+   exponents must be in range. */
 TWS_API size_t tws_limit_orders(const tws_theory_input *input);
 
 /*
  * Outliers, edge and alignments of W_1 and W_2 at this N, with nothing expanded in the step size:
  * the resummed theory of @@THEORY, validity as above. step1, step2: written on success only; either
  * may be NULL. NaN: never written; a configuration so wild that a number overflows is refused.
- * Memory: 2 to 4 MB for one direction without noise, 6 to 10 MB with noise, at most 30 MB for
+ * Memory: 2 to 4 MB for one direction without noise, 6 to 16 MB with noise, at most 80 MB for
  * several. Errors: as tws_limit_theory. Threads: safe if contexts differ; uses the context's
  * workers. Determinism: bit-identical for any number of threads; D2 between compilers (libm).
- * Quadrature: 3 to 4 digits (2 for five directions and more). Cost, on one core: 0.1 s for one
- * direction without noise, 0.2 to 1 s with noise or several
- * directions.
+ * Quadrature: 3 to 4 digits; 2 for four directions and more, 1 where the label oscillates there
+ * (sin 2u) or is heavy-tailed (u^3). Cost, on one core: 0.1 s for one direction without noise, 0.2
+ * to 1 s with noise or several directions.
  */
 TWS_API tws_status tws_predict(tws_context *context, const tws_theory_input *input,
                                tws_prediction *step1, tws_prediction *step2);
@@ -1077,7 +1088,7 @@ TWS_API tws_status tws_predict_counts(tws_context *context, const tws_theory_inp
  *   density1, density2   count numbers each, after one and two steps, written on success only;
  *             either may be NULL
  * Empty: count 0. Errors, threads, determinism: as tws_predict. Memory: as tws_predict, and
- * 24 count bytes. Cost: that of tws_predict and about 0.1 ms per value and step.
+ * 24 count bytes. Cost: that of tws_predict and about 0.3 ms per value and step on one core.
  */
 TWS_API tws_status tws_predict_bulk(tws_context *context, const tws_theory_input *input,
                                     const double *values, size_t count, double *density1,
@@ -2333,10 +2344,15 @@ TWSI_FN void twsi_curve_phase(tws_real *pair, double shift) {
     pair[1] = (tws_real)(shift - (double)pair[0]);
 }
 
+/* What tws_real cannot hold is left out, or the degree would be that of a coefficient 0. */
 TWSI_FN void twsi_curve_hermite(twsi_curve *curve) {
-    const double *c = curve->activation->hermite;
+    double c[TWS_MAX_DEGREE + 1];
     double slope[TWS_MAX_DEGREE + 1], power[TWS_MAX_DEGREE + 1], slope_power[TWS_MAX_DEGREE + 1];
     int k;
+    for (k = 0; k <= TWS_MAX_DEGREE; k++) {
+        c[k] = curve->activation->hermite[k];
+        if (fabs(c[k]) < TWSI_REAL_LEAST) c[k] = 0;
+    }
     twsi_hermite_slope(c, slope);
     twsi_hermite_powers(c, power);
     twsi_hermite_powers(slope, slope_power);
@@ -5687,7 +5703,8 @@ TWSI_FN tws_status twsi_gemm(twsi_team *team, twsi_pool *pool, tws_transpose tra
                              tws_transpose transpose_b, size_t m, size_t n, size_t k,
                              tws_real alpha, const tws_real *a, size_t lda, const tws_real *b,
                              size_t ldb, tws_real beta, tws_real *c, size_t ldc) {
-    const twsi_gemm_buffers buffers = twsi_gemm_prepare(team, pool, m, n, k);
+    twsi_gemm_buffers buffers = {NULL, NULL};
+    if (m > 0 && n > 0 && k > 0) buffers = twsi_gemm_prepare(team, pool, m, n, k);
     if (pool->status != TWS_OK)
         return twsi_fail(team->context, pool->status,
                          "no memory for the panels of a product of m = %lu, n = %lu, k = %lu",
@@ -8323,7 +8340,7 @@ TWSI_FN int twsi_bad_functions(const tws_config *c, char *message, size_t size) 
 
 TWS_API tws_status tws_check(const tws_config *config, char *message, size_t size) {
     const tws_config *c = config;
-    const double below_half = 0.5 * (1.0 - DBL_EPSILON);
+    const double below_half = 0.5 - DBL_EPSILON / 4;
     const char *alpha = "at least 0 and below 0.5", *scale = "from 1e-300 to 1e6";
     if (size == 0) message = NULL;
     if (c == NULL) {
@@ -10143,7 +10160,7 @@ TWSI_FN void twsi_grid_open(twsi_grid *grid, const tws_theory_input *input, doub
     size_t p = input->target.directions, half;
     int noisy = input->noise > 0;
     grid->p = p;
-    half = p == 2 ? (fine ? 12 : 8) : p == 3 ? (noisy ? 5 : fine ? 7 : 6) : 3;
+    half = p == 2 ? (fine ? 12 : 8) : p == 3 ? (noisy ? 5 : fine ? 7 : 6) : 4;
     if (p == 1) twsi_axis_panels(&grid->u, &input->target, clip);
     else twsi_axis_halves(&grid->u, half, clip, grid->work);
     if (p == 1) grid->least = fine ? 1e-16 : 1e-10;
@@ -11028,30 +11045,39 @@ TWSI_FN int twsi_density_descend(twsi_density *density, double lambda, double to
     return twsi_density_newton(density, twsi_cartesian(lambda, 0), t);
 }
 
-/* Density of the singular values at each of the given ones. A root found for one value is the
-   start for the next; its imaginary part tells whether it is still the right one. */
-TWSI_FN void twsi_bulk_densities(const twsi_spectrum *spectrum, const double *values,
-                                 size_t count, double *out) {
-    const double top = spectrum->edge * spectrum->edge;
-    twsi_density density;
-    twsi_complex t = twsi_cartesian(0, 0);
-    int warm = 0;
-    size_t k;
-    twsi_density_open(&density, spectrum);
-    for (k = 0; k < count; k++) {
-        const double s = fmax(values[k], 1e-5 * spectrum->edge), lambda = s * s;
-        double value;
-        out[k] = 0;
-        if (!(values[k] >= 0 && values[k] < spectrum->edge)) continue;
-        warm = warm && twsi_density_newton(&density, twsi_cartesian(lambda, 0), &t) &&
-               -t.im > 1e-6 * twsi_modulus(t);
-        if (!warm)
-            warm = twsi_density_descend(&density, lambda, top, &t) &&
-                   -t.im > 1e-6 * twsi_modulus(t);
-        if (!warm) continue;
-        value = -2 * s * t.im / (TWSI_PI * fmin(1, spectrum->ratio));
-        if (value < 1e100) out[k] = value;
-    }
+/* Density of the singular values at s < edge, followed from above: a root found for a neighbour may
+   lead to another one. */
+TWSI_FN double twsi_density_at(twsi_density *density, double s, double edge) {
+    twsi_complex t;
+    double value;
+    if (!(s >= 0 && s < edge)) return 0;
+    s = fmax(s, 1e-5 * edge);
+    if (!twsi_density_descend(density, s * s, edge * edge, &t)) return 0;
+    if (!(-t.im > 1e-6 * twsi_modulus(t))) return 0;
+    value = -2 * s * t.im / (TWSI_PI * fmin(1, density->spectrum->ratio));
+    return value < 1e100 ? value : 0;
+}
+
+typedef struct twsi_densities {
+    twsi_density law;
+    const double *values;
+    double *out;
+} twsi_densities;
+
+TWSI_FN void twsi_density_task(void *data, size_t index, size_t worker) {
+    const twsi_densities *job = (const twsi_densities *)data;
+    twsi_density own = job->law;
+    (void)worker;
+    job->out[index] = twsi_density_at(&own, job->values[index], own.spectrum->edge);
+}
+
+TWSI_FN void twsi_bulk_densities(twsi_team *team, const twsi_spectrum *spectrum,
+                                 const double *values, size_t count, double *out) {
+    twsi_densities job;
+    twsi_density_open(&job.law, spectrum);
+    job.values = values;
+    job.out = out;
+    twsi_run(team, count, twsi_density_task, &job);
 }
 
 /* F = (1 + E)^-1 E with E = E[(m - 1) U U^T], and e: where m is almost 1, F is not what rounding
@@ -11459,6 +11485,8 @@ TWSI_FN void twsi_report(const twsi_theory *theory, twsi_spectrum *spectrum, tws
             whole += right[i] * right[i];
             if (i + 1 == spectrum->p) part = whole;
         }
+        for (i = 0; i < spectrum->r && whole > 1; i++) right[i] /= sqrt(whole);
+        if (whole > 1) part /= whole, whole = 1;
         for (i = 0; i < atoms->count; i++) left += atoms->w[i] * atoms->left[i] * atoms->left[i];
         out->alignments[k] = fmin(sqrt(part), 1);
         for (i = 0; i < spectrum->p; i++) out->overlaps[k][i] = right[i];
@@ -11537,9 +11565,21 @@ TWSI_FN int twsi_integrable(twsi_integrand integrand, const void *of) {
     return long_rule < 1e100 && fabs(long_rule - short_rule) <= 0.2 * long_rule + 1e-200;
 }
 
-TWSI_FN tws_status twsi_theory_activation(tws_context *context, const tws_activation *activation) {
-    double c[1], a, b, e;
+/* lowest: as in twsi_check_hermite */
+TWSI_FN tws_status twsi_theory_hermite(tws_context *context, const char *name, const double *c,
+                                       int lowest) {
+    const char *wrong = twsi_check_hermite(c, lowest);
     int k;
+    for (k = 0; k <= TWS_MAX_DEGREE; k++)
+        if (!(fabs(c[k]) <= TWSI_HERMITE_LARGEST))
+            return twsi_fail(context, TWS_BAD_ARGUMENT,
+                             "%s.hermite[%d] is %g, allowed is -1e20 to 1e20", name, k, c[k]);
+    return wrong == NULL ? TWS_OK : twsi_fail(context, TWS_BAD_ARGUMENT, "%s %s", name, wrong);
+}
+
+TWSI_FN tws_status twsi_theory_activation(tws_context *context, const tws_activation *activation) {
+    tws_status status = TWS_OK;
+    double c[1], a, b, e;
     if ((int)activation->kind < 0 || (int)activation->kind >= (int)TWS_ACTIVATION_COUNT)
         return twsi_fail(context, TWS_BAD_ARGUMENT, "activation.kind is %d, allowed are 0 to %d",
                          (int)activation->kind, (int)TWS_ACTIVATION_COUNT - 1);
@@ -11547,24 +11587,23 @@ TWSI_FN tws_status twsi_theory_activation(tws_context *context, const tws_activa
         (activation->value == NULL || activation->slope == NULL))
         return twsi_fail(context, TWS_BAD_ARGUMENT,
                          "activation.value or activation.slope is NULL, a custom one needs both");
-    for (k = 0; k <= TWS_MAX_DEGREE && activation->kind == TWS_HERMITE; k++)
-        if (!(fabs(activation->hermite[k]) < 1e50))
-            return twsi_fail(context, TWS_BAD_ARGUMENT,
-                             "activation.hermite[%d] is %g, a finite number is needed", k,
-                             activation->hermite[k]);
+    if (activation->kind == TWS_HERMITE)
+        status = twsi_theory_hermite(context, "activation", activation->hermite, 1);
+    if (status != TWS_OK) return status;
     if (!twsi_hermite_sums(activation, c, 1, &a, &b, &e))
         return twsi_fail(context, TWS_BAD_ARGUMENT,
-                         "activation (%s) or its slope is not finite on [-10, 10]",
+                         "activation (%s) or its slope is not finite on [-10, 10], or above 1e100",
                          tws_activation_name(activation->kind));
     if (!twsi_integrable(twsi_value_at, activation) || !twsi_integrable(twsi_slope_at, activation))
         return twsi_fail(context, TWS_BAD_ARGUMENT,
-                         "activation (%s) or its slope is not square integrable under N(0,1)",
+                         "activation (%s) or its slope is not square integrable under N(0,1), is "
+                         "above 1e50, or changes too fast for panels of 1/4",
                          tws_activation_name(activation->kind));
     return TWS_OK;
 }
 
 TWSI_FN tws_status twsi_theory_target(tws_context *context, const tws_target *target) {
-    int k;
+    tws_status status = TWS_OK;
     if ((int)target->kind < 0 || (int)target->kind >= (int)TWS_TARGET_COUNT)
         return twsi_fail(context, TWS_BAD_ARGUMENT, "target.kind is %d, allowed are 0 to %d",
                          (int)target->kind, (int)TWS_TARGET_COUNT - 1);
@@ -11579,14 +11618,13 @@ TWSI_FN tws_status twsi_theory_target(tws_context *context, const tws_target *ta
     if (target->kind == TWS_CUSTOM_TARGET && target->function == NULL)
         return twsi_fail(context, TWS_BAD_ARGUMENT,
                          "target.function is NULL, a custom target needs one");
-    for (k = 0; k <= TWS_MAX_DEGREE && target->kind == TWS_TARGET_HERMITE; k++)
-        if (!(fabs(target->hermite[k]) < 1e20))
-            return twsi_fail(context, TWS_BAD_ARGUMENT,
-                             "target.hermite[%d] is %g, a finite number is needed", k,
-                             target->hermite[k]);
+    if (target->kind == TWS_TARGET_HERMITE)
+        status = twsi_theory_hermite(context, "target", target->hermite, 0);
+    if (status != TWS_OK) return status;
     if (target->directions == 1 && !twsi_integrable(twsi_target_at, target))
         return twsi_fail(context, TWS_BAD_ARGUMENT,
-                         "target (%s) is not finite or not square integrable under N(0,1)",
+                         "target (%s) is not finite or not square integrable under N(0,1), is "
+                         "above 1e50, or changes too fast for panels of 1/4",
                          tws_target_name(target->kind));
     return TWS_OK;
 }
@@ -11891,14 +11929,14 @@ TWSI_FN tws_status twsi_predict(tws_context *context, const tws_theory_input *in
         if (status == TWS_OK && step2 != NULL)
             twsi_population_report(theory, &team, spectrum, &atoms, work, two);
         if (status == TWS_OK && bulk != NULL && bulk->wanted[1] != NULL)
-            twsi_bulk_densities(spectrum, bulk->values, bulk->count, bulk->density[1]);
+            twsi_bulk_densities(&team, spectrum, bulk->values, bulk->count, bulk->density[1]);
         if (status == TWS_OK && step1 != NULL) {
             /* W_1 is W_2 with a second step of size 0 on the same batch */
             theory->eta2 = theory->eps2 = 0;
             theory->reuse = 1;
             twsi_population_report(theory, &team, spectrum, &atoms, work, one);
             if (bulk != NULL && bulk->wanted[0] != NULL)
-                twsi_bulk_densities(spectrum, bulk->values, bulk->count, bulk->density[0]);
+                twsi_bulk_densities(&team, spectrum, bulk->values, bulk->count, bulk->density[0]);
             theory->eta2 = eta2;
             theory->eps2 = eps2;
         }
@@ -11982,6 +12020,7 @@ typedef struct twsi_leading {
     const twsi_student *student;
     twsi_samples *samples;
     double rho, own_slope;  /* own_slope: E sigma'^2 */
+    double unit, signal;    /* rms of the labels, which are divided by it; share without noise */
     int reuse, plain;       /* plain: the residual is -f_W1, the label has died */
     double point[TWSI_SERIES], inverse[TWSI_SERIES * TWSI_SERIES];
     double *series;         /* TWS_MAX_ORDERS x samples: F_k */
@@ -12153,8 +12192,8 @@ TWSI_FN void twsi_leading_orders(twsi_leading *leading, twsi_team *team,
                                  const tws_theory_input *input, int reuse, double *constants,
                                  int *sees) {
     twsi_samples *samples = leading->samples;
-    double lengths[TWS_MAX_ORDERS], scale = input->scale2, first, second, unit;
-    double tolerance = samples->p == 1 ? 1e-5 : samples->p <= 4 ? 1e-3 : 0.05;
+    double lengths[TWS_MAX_ORDERS], scale = input->scale2, first, second;
+    const double share = samples->p == 1 ? 1e-5 : samples->p <= 4 ? 1e-3 : 0.05;
     int bend = reuse && leading->student->kinked;
     size_t k, l;
     leading->reuse = reuse;
@@ -12168,11 +12207,12 @@ TWSI_FN void twsi_leading_orders(twsi_leading *leading, twsi_team *team,
     }
     twsi_leading_gram(leading, first, second);
     twsi_power_lengths(lengths);
-    unit = fmax(1, sqrt(samples->square));
     if (bend) lengths[TWSI_BEND] = 0.67396; /* sqrt(3 - 8 / pi) */
     for (k = 0; k < TWS_MAX_ORDERS; k++) {
         double whole = leading->gram[k * TWS_MAX_ORDERS + k], seen = 0, beyond;
-        double least = 1e-7 * pow(3, bend ? 1 : (double)k) * unit;
+        double least = 1e-7 * pow(3, bend ? 1 : (double)k), steps = bend && k > 1 ? 1 : (double)k;
+        /* noise adds to v_k and not to b_k */
+        const double tolerance = fmax(share * pow(leading->signal, steps + 1), 1e-12);
         if (k == 0) least *= fmin(first + second, 1);
         whole = whole > 0 ? sqrt(whole) : 0;
         for (l = 0; l < samples->p; l++) {
@@ -12186,16 +12226,30 @@ TWSI_FN void twsi_leading_orders(twsi_leading *leading, twsi_team *team,
                 const double b = fabs(leading->target[k * TWS_MAX_DIRECTIONS + l]);
                 if (b * b * (double)samples->p > seen || b > tolerance * whole) sees[k] |= 1 << l;
             }
-        constants[k] = beyond * lengths[k] *
-                       (k == 0 ? 1 : scale * pow(input->scale1, bend && k > 1 ? 1 : (double)k));
+        constants[k] = beyond * lengths[k] * leading->unit *
+                       (k == 0 ? 1 : scale * pow(input->scale1 * leading->unit, steps));
+        if (beyond > 0) constants[k] = fmax(constants[k], DBL_MIN); /* it is there, if tiny */
     }
     if (bend) sees[1] |= sees[TWSI_BEND];
 }
 
+/* Divides the labels by their rms: F_k is of degree k + 1 in them, and thresholds are for labels of
+   size 1. */
+TWSI_FN void twsi_leading_unit(twsi_leading *leading, double noise) {
+    twsi_samples *samples = leading->samples;
+    size_t j;
+    leading->unit = samples->square > 1e-200 ? sqrt(samples->square) : 1;
+    leading->signal = sqrt(fmax(1 - noise * noise / (leading->unit * leading->unit), 0));
+    for (j = 0; j < samples->count; j++) samples->label1[j] /= leading->unit;
+    twsi_samples_moments(samples);
+}
+
 /* The least total degree with a nonzero Hermite coefficient of the label. */
-TWSI_FN int twsi_information_exponent(const twsi_samples *samples) {
+TWSI_FN int twsi_information_exponent(const twsi_samples *samples, double noise) {
     size_t p = samples->p, digit[TWS_MAX_DIRECTIONS], i, j, total, most = p == 1 ? 8 : 4;
     double tolerance = p == 1 ? 1e-6 : p <= 4 ? 1e-3 : 0.05;
+    double signal = fmax(samples->square - noise * noise, 0);
+    double least = fmax(tolerance * sqrt(signal), 1e-12 * sqrt(samples->square));
     int best = 0;
     if (!(samples->square > 0)) return 0;
     memset(digit, 0, sizeof digit);
@@ -12224,13 +12278,16 @@ TWSI_FN int twsi_information_exponent(const twsi_samples *samples) {
             sum += value;
         }
         for (i = 0, total = 0; i < p; i++) total += digit[i];
-        if (fabs(sum) > tolerance * sqrt(norm * samples->square)) best = (int)total;
+        if (fabs(sum) > least * sqrt(norm)) best = (int)total;
     }
     return best;
 }
 
-/* floor that does not fall short of a whole number by rounding: 0.4 / 0.2 is 2. */
-TWSI_FN double twsi_floor(double x) { return floor(x * (1 + 1e-12) + 1e-12); }
+/* floor(x / gap) that does not fall short of a whole number by the rounding of either: 0.4 / 0.2 is
+   2, and gap is the difference of numbers of about 1/2. */
+TWSI_FN double twsi_whole_gaps(double x, double gap) {
+    return floor(x / gap * (1 + 1e-12 + DBL_EPSILON / gap) + 1e-12);
+}
 
 /* With an output scale that does not shrink like N^(-1/2) the output after step one grows. */
 TWSI_FN int twsi_plain_output(const tws_theory_input *input) {
@@ -12241,8 +12298,8 @@ TWSI_FN int twsi_plain_output(const tws_theory_input *input) {
 TWS_API size_t tws_limit_orders(const tws_theory_input *input) {
     const double gap = 0.5 - input->alpha1;
     const double orders = twsi_plain_output(input)
-                              ? twsi_floor((input->alpha1 + input->alpha2) / gap)
-                              : 1 + twsi_floor(input->alpha2 / gap);
+                              ? twsi_whole_gaps(input->alpha1 + input->alpha2, gap)
+                              : 1 + twsi_whole_gaps(input->alpha2, gap);
     return (size_t)fmin(fmax(orders, 1), 1e9);
 }
 
@@ -12298,7 +12355,7 @@ TWSI_FN void twsi_limit_moments(tws_limit *limit, const tws_theory_input *input,
     limit->target_kurtosis =
         samples->square > 0 ? samples->fourth / (samples->square * samples->square) : 0;
     for (k = 0; k < samples->p; k++) limit->target_first[k] = samples->first[k];
-    limit->information_exponent = twsi_information_exponent(samples);
+    limit->information_exponent = twsi_information_exponent(samples, input->noise);
 }
 
 TWSI_FN int twsi_limit_finite(const tws_limit *limit) {
@@ -12351,11 +12408,12 @@ TWS_API tws_status tws_limit_theory_both(tws_context *context, const tws_theory_
         leading->rho = input->inputs / input->samples;
         leading->own_slope = student->variance + student->c1 * student->c1;
         leading->plain = twsi_plain_output(input);
+        twsi_limit_moments(&out[0], input, &samples);
+        out[1] = out[0];
+        twsi_leading_unit(leading, input->noise);
         twsi_leading_points(leading, work);
         for (mode = 0; mode < 2; mode++)
             twsi_leading_orders(leading, &team, input, mode, constants[mode], sees[mode]);
-        twsi_limit_moments(&out[0], input, &samples);
-        out[1] = out[0];
         for (mode = 0; mode < 2; mode++)
             twsi_limit_fill(&out[mode], input, mode ? TWS_REUSE : TWS_FRESH, constants[mode],
                             sees[0], sees[1]);
@@ -12719,7 +12777,10 @@ TWS_API tws_status tws_surrogate(tws_context *context, const tws_theory_input *i
     for (i = 0; i < p * n; i++) theory->samples.u[i] = 0;
     if (!(reach > 1e-6)) {
         twsi_pool_close(&pool);
-        return twsi_fail(context, TWS_BAD_ARGUMENT, "readout is zero, no step moves the weights");
+        return twsi_fail(context, TWS_BAD_ARGUMENT,
+                         "readout is zero or too small to step by: its largest entry is %g, times "
+                         "sqrt(N) that must be above 1e-6",
+                         reach / sqrt((double)N));
     }
     status = twsi_team_open(&team, context, TWSI_NODES);
     if (status == TWS_OK) {
@@ -12767,6 +12828,14 @@ TWSI_FN void twsi_list_order(char *list, size_t size, int k) {
     snprintf(list + strlen(list), size - strlen(list), "%s %d", used > 0 ? "," : "", k);
 }
 
+/* Has the label a linear part? */
+TWSI_FN int twsi_sees_mean(const tws_limit *limit, size_t directions) {
+    size_t l;
+    for (l = 0; l < directions; l++)
+        if (fabs(limit->target_first[l]) > 1e-6 * sqrt(limit->target_square)) return 1;
+    return 0;
+}
+
 TWSI_FN void twsi_warn_orders(tws_warnings *warnings, const tws_theory_input *input,
                               const tws_limit *limit) {
     size_t k, last = twsi_min(limit->orders, limit->listed);
@@ -12801,9 +12870,9 @@ TWSI_FN void twsi_warn_orders(tws_warnings *warnings, const tws_theory_input *in
         twsi_warn(warnings, "no order of the limit sees the target under either batch mode: it "
                             "cannot wake up by this route");
     else if (sees == 0)
-        twsi_warn(warnings, "no order sees the target on a %s batch (E[u y] = 0); on a %s batch "
-                            "one does",
+        twsi_warn(warnings, "no order sees the target on a %s batch%s; on a %s batch one does",
                   input->batches == TWS_REUSE ? "reused" : "fresh",
+                  twsi_sees_mean(limit, input->target.directions) ? "" : " (E[u y] = 0)",
                   input->batches == TWS_REUSE ? "fresh" : "reused");
 }
 

@@ -158,6 +158,12 @@ static void check_special(tws_context *context) {
         for (i = 0; i < 3; i++) CHECK(value[i] != value[i] && slope[i] != slope[i]);
         CHECK_NEAR((double)value[3], sin(0.5), 4 * EPS);
     }
+    if (sizeof(tws_real) == sizeof(float)) { /* a coefficient that is no float is none */
+        const tws_activation a = named("hermite:0,1,0,0,0,0,0,0,1e-60");
+        x[2] = (tws_real)1e20;
+        CHECK(tws_activate(context, &a, x, value, slope, 4) == TWS_OK);
+        for (i = 0; i < 4; i++) CHECK(value[i] == x[i] && slope[i] == 1);
+    }
 }
 
 /* No element depends on its place, the count or its neighbours; nothing is written outside; the

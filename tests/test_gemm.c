@@ -753,6 +753,12 @@ static void test_out_of_memory(void) {
     CHECK(fail_at >= 2 && status == TWS_OK);
     for (i = touched = 0; i < SIZE * SIZE; i++) touched += c[i] == SIZE;
     CHECK(touched == SIZE * SIZE);
+    for (i = 0; i < 3; i++) { /* where there is nothing to multiply there is nothing to take */
+        f.calls = f.fail_at = f.out = 0;
+        CHECK(tws_gemm(&context, TWS_NO_TRANSPOSE, TWS_NO_TRANSPOSE, i == 0 ? 0 : SIZE, SIZE,
+                       i == 1 ? 0 : SIZE, (tws_real)(i != 2), NULL, SIZE, NULL, SIZE, 1, c, SIZE) == TWS_OK);
+        CHECK(f.calls == 0 && c[0] == SIZE && c[SIZE * SIZE - 1] == SIZE);
+    }
     for (i = 0; i < BIG * BIG; i++) wide[i] = 1, wider[i] = 9;
     status = TWS_OUT_OF_MEMORY;
     for (fail_at = 0; fail_at < 10 && status != TWS_OK; fail_at++) {

@@ -412,6 +412,62 @@ static void test_slopes(void) {
     }
 }
 
+/* Labels L times as large are steps L times as large; noise hides no order and no exponent. */
+static void test_label_units(void) {
+    static const char *const names[3][3] = {{"hermite:0,1", "hermite:0,1e-8", "hermite:0,1e4"},
+                                            {"hermite:0,0,0,1", "hermite:0,0,0,1e-8", "hermite:0,0,0,1e4"},
+                                            {"hermite:0,1,1", "hermite:0,1e-8,1e-8", "hermite:0,1e4,1e4"}};
+    static const char *const activation[] = {"shifted-tanh", "relu", "cubic", "tanh"};
+    const double L[3] = {1, 1e-8, 1e4};
+    size_t a, t, m, k;
+    for (a = 0; a < 4; a++)
+        for (t = 0; t < 3; t++) {
+            tws_limit limit[3][2];
+            for (m = 0; m < 3; m++) {
+                const tws_theory_input input = make(activation[a], names[t][m], 1000, 1000, 2000, 0.4, 0.45, 1,
+                                                    1, TWS_REUSE);
+                CHECK(tws_limit_theory_both(NULL, &input, &limit[m][0], &limit[m][1]) == TWS_OK);
+            }
+            for (m = 0; m < 6; m++) {
+                const tws_limit *one = &limit[0][m % 2], *other = &limit[m / 2][m % 2];
+                CHECK(one->listed == other->listed && one->information_exponent == other->information_exponent);
+                if (activation[a][0] != 'r') CHECK(one->outliers == other->outliers);
+                for (k = 0; k < one->listed; k++) {
+                    const double units = pow(L[m / 2], (double)k + 1), strength = other->order[k].leading_strength;
+                    CHECK_NEAR(strength / units, one->order[k].leading_strength,
+                               1e-6 * one->order[k].leading_strength);
+                    CHECK(one->order[k].directions_reuse == other->order[k].directions_reuse);
+                }
+            }
+        }
+    {
+        tws_theory_input input = make("shifted-tanh", "staircase", 1000, 1000, 2000, 0.4, 0.45, 1, 1, TWS_REUSE);
+        tws_limit quiet, loud;
+        CHECK(tws_limit_theory(NULL, &input, &quiet) == TWS_OK);
+        input.noise = 1500;
+        CHECK(tws_limit_theory(NULL, &input, &loud) == TWS_OK);
+        CHECK(loud.information_exponent == 1 && quiet.information_exponent == 1);
+        for (k = 0; k < quiet.listed; k++)
+            CHECK(quiet.order[k].sees_target_reuse == loud.order[k].sees_target_reuse);
+        input = make("shifted-tanh", "linear", 1000, 1000, 2000, 0.4, 0.45, 1, 1, TWS_REUSE);
+        input.noise = 1e6;
+        CHECK(tws_limit_theory(NULL, &input, &loud) == TWS_OK);
+        CHECK(loud.information_exponent == 1 && loud.order[0].sees_target_reuse);
+        input.alpha1 = 0.499996, input.alpha2 = 0.483332;
+        CHECK(tws_limit_orders(&input) == 120834);
+    }
+}
+
+/* The density at a value does not depend on which others are asked for, or on their order. */
+static void test_density_alone(void) {
+    const double values[2] = {0.4815011556599092, 3.2090821477055624};
+    tws_theory_input input = make("erf", "tanh", 5000, 2500, 250, 0.38, 0.23, 1, 1, TWS_REUSE);
+    double both[2], alone;
+    CHECK(tws_predict_bulk(NULL, &input, values, 2, NULL, both) == TWS_OK);
+    CHECK(tws_predict_bulk(NULL, &input, values + 1, 1, NULL, &alone) == TWS_OK);
+    CHECK(both[1] == alone && alone > 0);
+}
+
 /* Steps so large that they turn the output round (1 - ell below -1): beside W_1 and W_2 as measured,
    the mean over seeds 1 to 8 of  twostep run --neurons 600 --inputs 600 --samples 1200 --alpha1 0.3
    --alpha2 0.45 --scale1 C --scale2 C  with that activation and target. */
@@ -562,7 +618,7 @@ static void test_equivalents(void) {
     CHECK_NEAR(got.singular_values[1] / want.singular_values[1], 1, 1e-3);
     /* a linear target in p directions is the linear target: other grids, same numbers */
     for (p = 1; p <= 5; p++) {
-        double tolerance = p == 5 ? 0.01 : 1e-3;
+        double tolerance = p >= 4 ? 0.01 : 1e-3;
         input = make("shifted-tanh", "linear", 1000, 1000, 2000, 0.3, 0.4, 1, 2, TWS_REUSE);
         input.target.kind = TWS_CUSTOM_TARGET;
         input.target.directions = p;
@@ -1190,6 +1246,8 @@ int main(int argc, char **argv) {
     test_table(argc > 1 ? argv[1] : NULL);
     test_slopes();
     test_strong_response();
+    test_label_units();
+    test_density_alone();
     test_lists();
     test_counts();
     test_sees();
