@@ -102,7 +102,9 @@ else
     wine=true # compile and link
 fi
 emulated short mingw quick $wine x86_64-w64-mingw32-gcc -static -std=c99 -O2
-node="node%s--no-warnings%s$tests/wasi.mjs"
+# On one thread: with its parallel garbage collection Node.js 20 crashes at the end of one long program
+# in three, all tests passed.
+node="node%s--no-warnings%s--single-threaded%s$tests/wasi.mjs"
 emulated short wasm32-simd kernel "$node" clang --target=wasm32-wasi -msimd128 -std=c99 -O2
 emulated short wasm32 quick "$node" clang --target=wasm32-wasi -std=c99 -O2
 native short musl suite musl-gcc -static -std=c99 -O2
