@@ -169,6 +169,48 @@ def test_run(twostep, folder):
         check('the figure has four panels', text.count('W₀') >= 1 and 'reused batch' in text)
 
 
+def test_double(twostep):
+    """bulk() is of the same experiment, in either precision."""
+    result = twostep.run(compare=True, double=True, neurons=60, inputs=50, samples=120)
+    for name in result:
+        near('bulk() in double, ' + name, result.bulk(name)[:10], result[name].singular_values, 1e-10)
+
+
+def test_few_values(twostep):
+    """More predicted outliers than measured values; fewer neurons than the default asks for values."""
+    result = twostep.run(neurons=300, inputs=300, samples=1500, alpha1=.45, alpha2=.45, scale2=2, target='step4',
+                         top=1)
+    predicted = result['two-steps-reuse'].predicted
+    rows = repr(result).split('two-steps-reuse')[1].splitlines()
+    check('more outliers predicted than measured', predicted.outliers > 1 and
+          '%.4f' % predicted.singular_values[1] in rows[1] and '%.3f' % predicted.alignments[1] in rows[1], rows)
+    small = dict(neurons=6, inputs=5, samples=9)
+    check('data of a small network', twostep.data(**small).weights.shape == (6, 5))
+    result = twostep.run(predict=False, **small)
+    check('a small network has fewer values', all(s.top == 5 for s in result.cases.values()), result)
+    near('bulk() of a small network', result.bulk('one-step'), result['one-step'].singular_values, 1e-5)
+    refused('more values than there are', twostep.BadArgument, ['top is 10', '5'], twostep.run, top=10, **small)
+
+
+def test_complex(twostep):
+    """No imaginary part is dropped without a word."""
+    bad, words = twostep.BadArgument, ['must hold real numbers']
+    a = np.random.default_rng(1).standard_normal((9, 7)) * (1 + 1j)
+    for kind in (np.complex64, np.complex128, object):
+        refused('svd of %s' % kind, bad, words, twostep.svd, a.astype(kind))
+        refused('values of %s' % kind, bad, words, twostep.singular_values, a.astype(kind))
+        refused('labels of %s' % kind, bad, ['labels'] + words, twostep.gradient, np.ones((4, 7)), np.ones(4), a.real,
+                a[:, 0].astype(kind))
+        refused('readout of %s' % kind, bad, ['readout'] + words, twostep.gradient, np.ones((9, 7)),
+                a[:, 0].astype(kind), a.real, np.ones(9))
+        refused('inputs of %s' % kind, bad, ['inputs'] + words, twostep.gradient, np.ones((4, 7)), np.ones(4),
+                a.astype(kind), np.ones(9))
+    refused('complex products', bad, words, twostep.svd, scipy.sparse.linalg.aslinearoperator(a), top=2)
+    refused('complex noise', bad, ['noise'], twostep.run, noise=np.complex128(.1 + 1j))
+    refused('a complex target', TypeError, ['real'], twostep.run, neurons=8, inputs=8, samples=9, predict=False,
+            target=(lambda u: np.complex128(u[0] + 1j), 1))
+
+
 def test_theory(twostep):
     t = twostep.theory(neurons=1e12, inputs=1e12, samples=2e12)
     check('theory at 1e12', t.step2.outliers == 2 and t.limit.orders == 3 and t.step2.edge < 2.01, t)
@@ -268,7 +310,7 @@ def test_refusals(twostep):
     refused('svd of NaN', twostep.TwostepError, ['NaN'], twostep.svd, np.full((20, 20), np.nan), top=2)
     refused('svd of a vector', bad, ['1 dimension'], twostep.svd, np.zeros(4))
     refused('svd of nothing', bad, ['(0, 4)'], twostep.svd, np.zeros((0, 4)))
-    refused('svd of complex', bad, ['top'], twostep.svd, np.eye(3), top=4)
+    refused('svd top', bad, ['top'], twostep.svd, np.eye(3), top=4)
     refused('svd tolerance', bad, ['tolerance', '2'], twostep.svd, np.eye(3), top=1, tolerance=2)
     refused('not converged', twostep.NotConverged, [], twostep.svd,
             np.random.default_rng(1).standard_normal((200, 200)), top=20, max_passes=2)
@@ -316,7 +358,8 @@ def main():
     try:
         test_import()
         import twostep
-        for test in (test_theory, test_svd, test_normal, test_own_functions, test_refusals, test_lock):
+        for test in (test_theory, test_svd, test_normal, test_own_functions, test_double,
+                     test_few_values, test_complex, test_refusals, test_lock):
             test(twostep)
         test_run(twostep, scratch)
     except Exception:

@@ -377,9 +377,16 @@ def _whole(name, value, low, high):
     return number
 
 
+def _float(value):
+    """NumPy would turn a complex number into its real part."""
+    if np.iscomplexobj(value):
+        raise TypeError('%r is no real number' % (value,))
+    return float(value)
+
+
 def _real(name, value):
     try:
-        return float(value)
+        return _float(value)
     except (TypeError, ValueError, OverflowError):
         raise BadArgument('%s is %r, it must be a number' % (name, value)) from None
 
@@ -403,7 +410,7 @@ class _Callbacks:
             if self.failure:
                 return math.nan
             try:
-                return float(function(convert(x)))
+                return _float(function(convert(x)))
             except BaseException as error:
                 self.failure.append(error)
                 return math.nan
@@ -472,6 +479,8 @@ def _config(library, options, callbacks, sizes=True):
     library.c.twp_default_config(config.pointer)
     for name in ('neurons', 'inputs', 'samples') if sizes else ():
         config[name] = _whole(name, given[name], 2, 2 ** 31)
+    if sizes and 'top' not in options:
+        given['top'] = min(given['top'], config['neurons'], config['inputs'])
     config['top'] = _whole('top', given['top'], 1, 64)
     config['seed'] = _whole('seed', given['seed'], 0, 2 ** 64 - 1)
     for name in ('alpha1', 'alpha2', 'scale1', 'scale2', 'noise'):
@@ -600,10 +609,11 @@ CASES = ('initial', 'one-step', 'two-steps-fresh', 'two-steps-reuse')
 class Result:
     """What run() returns: a mapping from the name of a case ('initial', 'one-step',
     'two-steps-fresh', 'two-steps-reuse') to its Spectrum, with config (the options), eta (two step
-    sizes), limit, warnings, seconds, threads and kernel. In a notebook it shows a figure."""
+    sizes), limit, warnings, seconds, threads, kernel and double. In a notebook it shows a figure."""
 
-    def __init__(self, config):
+    def __init__(self, config, double=False):
         self.config, self.cases, self.limit, self.warnings = config, {}, None, []
+        self.double = double
 
     def __getitem__(self, name):
         return self.cases[name]
@@ -631,9 +641,11 @@ class Result:
             p = s.predicted
             known = p.outliers if p else 0
             for k in range(max(s.outliers, known)):
-                lines.append('%-18s%3d%12.4f%12s%14.3f%9s' % (
-                    name if k == 0 else '', k + 1, s.singular_values[k],
-                    '%.4f' % p.singular_values[k] if k < known else '', s.alignments[k],
+                lines.append('%-18s%3d%12s%12s%14s%9s' % (
+                    name if k == 0 else '', k + 1,
+                    '%.4f' % s.singular_values[k] if k < s.top else '',
+                    '%.4f' % p.singular_values[k] if k < known else '',
+                    '%.3f' % s.alignments[k] if k < s.top else '',
                     '%.3f' % p.alignments[k] if k < known else ''))
             lines.append('%-18s    edge of the bulk %.4f%s' % (
                 name if max(s.outliers, known) == 0 else '', s.edge,
@@ -647,7 +659,7 @@ class Result:
         made again from the seed and the steps taken again: about the time of the run."""
         if name not in CASES:
             raise BadArgument('case is %r, it must be one of %s' % (name, ', '.join(CASES)))
-        d = data(**self.config)
+        d = data(double=self.double, **self.config)
         weights = d.weights
         taken = () if name == 'initial' else (0,) if name == 'one-step' else \
             (0, 1) if name == 'two-steps-fresh' else (0, 0)
@@ -709,7 +721,7 @@ def run(compare=False, predict=True, threads=0, kernel='auto', double=False, **o
     activation='shifted-tanh' (a name, or a pair of functions (value, slope) of one float),
     target='linear' (a name, or a pair (function of an array u of p entries, p)), noise=0,
     batches='reuse' or 'fresh', init='sphere' or 'gaussian',
-    output_scale='mean-field', 'correlation' or a number, seed=1, top=10 (values to measure).
+    output_scale='mean-field', 'correlation' or a number, seed=1, top=10 or all (values to measure).
 
     compare: both batch modes side by side. predict: add the theory where it applies. threads: 0 for
     all cores. double: compute in double precision. Functions of your own are called once per number
@@ -721,7 +733,7 @@ def run(compare=False, predict=True, threads=0, kernel='auto', double=False, **o
     raw = library.new('tws_result')
     status = library.c.tws_run(context.pointer, config.pointer, 15 if compare else 0, raw.pointer)
     _check(library, context, status, callbacks.failure, allowed=(5,))
-    result = Result(given)
+    result = Result(given, bool(double))
     if status == 5:
         result.warnings.append(_text(context['message']))
     result.eta = (raw['eta1'], raw['eta2'])
@@ -757,6 +769,17 @@ def run(compare=False, predict=True, threads=0, kernel='auto', double=False, **o
 
 # ---- arrays ----
 
+def _cast(name, array, real):
+    """The entries of an array in this type."""
+    a = np.asarray(array)
+    try:
+        if a.dtype.kind != 'c':
+            return a.astype(real, copy=False)
+    except (TypeError, ValueError):
+        pass
+    raise BadArgument('%s must hold real numbers' % name)
+
+
 def _rows(name, array, real=None):
     """(array, leading dimension) of a matrix whose rows lie whole in memory; a copy only if need be."""
     a = np.asarray(array)
@@ -764,11 +787,7 @@ def _rows(name, array, real=None):
         raise BadArgument('%s has %d dimensions, it must be a matrix' % (name, a.ndim))
     if a.dtype != (real or a.dtype) or a.dtype not in (np.float32, np.float64) or \
             not a.dtype.isnative:
-        kind = real or (np.float32 if a.dtype == np.float16 else np.float64)
-        try:
-            a = a.astype(kind)
-        except (TypeError, ValueError):
-            raise BadArgument('%s must hold real numbers' % name) from None
+        a = _cast(name, a, real or (np.float32 if a.dtype == np.float16 else np.float64))
     size = a.dtype.itemsize
     whole = a.flags.aligned and (a.shape[1] <= 1 or a.strides[1] == size)
     if not whole or (a.shape[0] > 1 and (a.strides[0] % size or a.strides[0] < size * a.shape[1])):
@@ -777,7 +796,7 @@ def _rows(name, array, real=None):
 
 
 def _vector(name, array, real, count):
-    a = np.ascontiguousarray(np.asarray(array), dtype=real)
+    a = np.ascontiguousarray(_cast(name, array, real))
     if a.shape != (count,):
         raise BadArgument('%s has the shape %s, it must have %d entries' % (name, a.shape, count))
     return a
@@ -798,7 +817,7 @@ def _operator(linear, rows, columns, failure):
             inside, outside = (rows, columns) if transposed else (columns, rows)
             given = np.ctypeslib.as_array(x, (inside,)).copy()
             product = linear.rmatvec(given) if transposed else linear.matvec(given)
-            np.ctypeslib.as_array(y, (outside,))[:] = np.asarray(product).reshape(outside)
+            np.ctypeslib.as_array(y, (outside,))[:] = _cast('a product', product, float).reshape(outside)
             return 0
         except BaseException as error:
             failure.append(error)
@@ -942,7 +961,7 @@ def _network(weights, readout, inputs, labels, activation, output_scale, callbac
     if w.dtype not in (np.float32, np.float64) or w.ndim != 2 or not w.flags.c_contiguous:
         raise BadArgument('weights must be an N x d matrix of float32 or float64 in rows')
     library = _library(w.dtype == np.float64)
-    x = np.ascontiguousarray(np.asarray(inputs), dtype=w.dtype)
+    x = np.ascontiguousarray(_cast('inputs', inputs, w.dtype))
     if x.ndim != 2 or x.shape[1] != w.shape[1]:
         raise BadArgument('inputs has the shape %s, it must be n x %d' % (x.shape, w.shape[1]))
     a, y = _vector('readout', readout, w.dtype, w.shape[0]), _vector('labels', labels, w.dtype, x.shape[0])
