@@ -11,15 +11,13 @@
  *
  * The loop, in one line: tws_gradient gives G, the negative gradient of 1/(2n) sum (y - f)^2 over the
  * output scale s, so a step of learning rate R is W <- W + R s G. All else here is bookkeeping. */
+#define RESULT_PROGRAM "narrow"
+#include "result.h" /* the first: it asks for POSIX */
 #define TWOSTEP_IMPLEMENTATION
 #include "../twostep.h"
 
 #include <ctype.h>
-#include <errno.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 enum { EXIT_FAILED = 1, EXIT_MISUSE = 2 };
 enum { FRESH, REUSE, BOTH };
@@ -32,7 +30,7 @@ typedef struct settings {
     int batches, signs, orthonormal, sum, constraint, quiet;
     tws_activation activation;
     tws_target target;
-    char activation_name[100], target_name[100];
+    const char *activation_name, *target_name; /* as typed */
     const char *csv, *qcsv;
 } settings;
 
@@ -73,8 +71,8 @@ static const option options[] = {
     {"--seeds", 'c', FIELD(seeds), 1, 1e6, NULL, "runs (6)"},
     {"--seed", 'c', FIELD(first_seed), 0, 9007199254740992.0, NULL, "seed of the first run (1)"},
     {"--threads", 'c', FIELD(threads), 0, 64, NULL, "workers; 0: all cores (0)"},
-    {"--csv", 'f', FIELD(csv), 0, 0, NULL, "writes seed,step,neuron,direction,overlap: <w_i, b_l>; wants --batches fresh or reuse"},
-    {"--qcsv", 'f', FIELD(qcsv), 0, 0, NULL, "writes seed,step,neuron,other,product: <w_i, w_j> for i <= j; the same"},
+    {"--csv", 'f', FIELD(csv), 0, 0, NULL, "FILE: writes seed,step,neuron,direction,overlap: <w_i, b_l>; - is standard output; wants --batches fresh or reuse"},
+    {"--qcsv", 'f', FIELD(qcsv), 0, 0, NULL, "FILE: writes seed,step,neuron,other,product: <w_i, w_j> for i <= j; the same"},
     {"--quiet", 'q', FIELD(quiet), 0, 0, NULL, "no table"},
 };
 #define OPTION_TOTAL (sizeof options / sizeof options[0])
@@ -123,15 +121,15 @@ static const char *names_of(const option *o) {
 static int apply_name(settings *s, const option *o, const char *value) {
     double number = 0.0;
     if (strcmp(o->name, "--activation") == 0) {
-        if (strlen(value) >= sizeof s->activation_name || tws_activation_named(value, &s->activation) != TWS_OK)
+        if (tws_activation_named(value, &s->activation) != TWS_OK)
             return misuse(o->name, value, names_of(o));
-        strcpy(s->activation_name, value);
+        s->activation_name = value;
         return 0;
     }
     if (strcmp(o->name, "--target") == 0) {
-        if (strlen(value) >= sizeof s->target_name || tws_target_named(value, &s->target) != TWS_OK)
+        if (tws_target_named(value, &s->target) != TWS_OK)
             return misuse(o->name, value, names_of(o));
-        strcpy(s->target_name, value);
+        s->target_name = value;
         return 0;
     }
     if (strcmp(value, "mean-field") == 0) number = TWS_MEAN_FIELD;
@@ -164,7 +162,7 @@ static int apply(settings *s, const option *o, const char *value) {
         *(int *)field = index;
         return 0;
     default:
-        if (*value == '\0') return misuse(o->name, value, "a file name");
+        if (*value == '\0') return misuse(o->name, value, "a file name, or - for standard output");
         memcpy(field, &value, sizeof value);
         return 0;
     }
@@ -215,6 +213,8 @@ static int parse(settings *s, int count, char **arguments) {
     if ((double)s->target.directions > s->inputs) return misuse("--target", s->target_name, "one with at most --inputs directions");
     if (s->batches == BOTH && (s->csv != NULL || s->qcsv != NULL))
         return misuse("--batches", "both", "fresh or reuse where --csv or --qcsv is given, as their rows do not tell");
+    if (s->csv != NULL && s->qcsv != NULL && strcmp(s->csv, s->qcsv) == 0)
+        return misuse("--qcsv", s->qcsv, "another file than --csv");
     return 0;
 }
 
@@ -226,7 +226,7 @@ typedef struct run {
     tws_config config;
     size_t P, d, n, p;
     tws_real *weights, *probe, *gradient, *readout, *directions, *inputs, *labels;
-    FILE *csv, *qcsv;
+    result_file csv, qcsv; /* without a stream where none is wanted */
     double *best; /* 2 modes x seeds x (steps + 1) x p: the largest |cosine| among the neurons */
 } run;
 
@@ -324,12 +324,12 @@ static void record(run *r, uint64_t seed, size_t t, double *best) {
         for (l = 0; l < r->p; l++) {
             const double overlap = inner(w, r->directions + l * r->d, r->d);
             if (length > 0.0 && fabs(overlap) / length > best[l]) best[l] = fabs(overlap) / length;
-            if (r->csv != NULL)
-                fprintf(r->csv, "%llu,%lu,%lu,%lu,%.9g\n", (unsigned long long)seed, (unsigned long)t,
+            if (r->csv.stream != NULL)
+                fprintf(r->csv.stream, "%llu,%lu,%lu,%lu,%.9g\n", (unsigned long long)seed, (unsigned long)t,
                         (unsigned long)i, (unsigned long)l, overlap);
         }
-        for (j = i; j < r->P && r->qcsv != NULL; j++)
-            fprintf(r->qcsv, "%llu,%lu,%lu,%lu,%.9g\n", (unsigned long long)seed, (unsigned long)t, (unsigned long)i,
+        for (j = i; j < r->P && r->qcsv.stream != NULL; j++)
+            fprintf(r->qcsv.stream, "%llu,%lu,%lu,%lu,%.9g\n", (unsigned long long)seed, (unsigned long)t, (unsigned long)i,
                     (unsigned long)j, inner(w, r->weights + j * r->d, r->d));
     }
 }
@@ -388,95 +388,99 @@ static void print_table(const run *r) {
     }
 }
 
-/* FILE.partial, to become FILE when whole. */
-static FILE *open_part(const char *name, char *part, size_t size) {
-    FILE *f = NULL;
-    errno = 0;
-    if (strlen(name) + 9 < size) {
-        sprintf(part, "%s.partial", name);
-        f = fopen(part, "w");
-    }
-    if (f == NULL) fprintf(stderr, "narrow: cannot write '%s': %s\n", name, errno ? strerror(errno) : "the name is too long");
-    return f;
+/* The CSV files of --csv and --qcsv, with their heads; opened before the work, so that a wrong name
+   does not cost it. */
+static int open_tables(run *r) {
+    const settings *s = r->s;
+    if (s->csv != NULL && open_result(&r->csv, s->csv) != 0) return EXIT_FAILED;
+    if (s->qcsv != NULL && open_result(&r->qcsv, s->qcsv) != 0) return EXIT_FAILED;
+    if (s->csv != NULL) fprintf(r->csv.stream, "seed,step,neuron,direction,overlap\n");
+    if (s->qcsv != NULL) fprintf(r->qcsv.stream, "seed,step,neuron,other,product\n");
+    return 0;
 }
 
-static int close_part(FILE *f, const char *name, const char *part, int keep) {
-    int bad;
-    if (f == NULL) return 0;
-    bad = ferror(f) != 0;
-    bad |= fclose(f) != 0;
-#ifdef _WIN32
-    if (keep && !bad) remove(name);
-#endif
-    if (keep && !bad) bad = rename(part, name) != 0;
-    if (keep && bad) fprintf(stderr, "narrow: cannot write '%s': %s\n", name, strerror(errno));
-    if (bad || !keep) remove(part);
-    return keep && bad;
+/* 1 when a CSV file has standard output for itself. */
+static int is_piped(const run *r) { return r->csv.stream == stdout || r->qcsv.stream == stdout; }
+
+static tws_config config_of(const settings *s) {
+    tws_config c = tws_default_config();
+    c.neurons = s->width < 2 ? 2 : (size_t)s->width;
+    c.inputs = (size_t)s->inputs;
+    c.samples = s->samples < 2 ? 2 : (size_t)s->samples;
+    c.activation = s->activation;
+    c.target = s->target;
+    c.noise = s->noise;
+    c.output_scale = s->scale >= 0.0 ? s->scale : pow(s->width, s->signs ? -1.0 : -0.5);
+    c.top = 1;
+    return c;
+}
+
+static int prepare(run *r, const settings *s) {
+    const size_t row = sizeof(tws_real);
+    memset(r, 0, sizeof *r);
+    r->s = s;
+    r->context = tws_default_context();
+    r->context.threads = (unsigned)s->threads;
+    r->config = config_of(s);
+    r->P = (size_t)s->width;
+    r->d = (size_t)s->inputs;
+    r->n = (size_t)s->samples;
+    r->p = s->target.directions;
+    r->weights = (tws_real *)malloc(r->config.neurons * r->d * row);
+    r->probe = (tws_real *)malloc(r->P * r->d * row);
+    r->gradient = (tws_real *)malloc(r->P * r->d * row);
+    r->readout = (tws_real *)malloc(r->config.neurons * row);
+    r->directions = (tws_real *)malloc(r->p * r->d * row);
+    r->inputs = (tws_real *)malloc(r->config.samples * r->d * row);
+    r->labels = (tws_real *)malloc(r->config.samples * row);
+    r->best = (double *)calloc(2 * (size_t)s->seeds * ((size_t)s->steps + 1) * r->p, sizeof *r->best);
+    if (r->weights != NULL && r->probe != NULL && r->gradient != NULL && r->readout != NULL && r->directions != NULL &&
+        r->inputs != NULL && r->labels != NULL && r->best != NULL)
+        return 0;
+    fprintf(stderr, "narrow: no memory for --width %.9g, --inputs %.9g, --samples %.9g\n", s->width, s->inputs, s->samples);
+    return EXIT_FAILED;
+}
+
+static void release(run *r) {
+    free(r->weights);
+    free(r->probe);
+    free(r->gradient);
+    free(r->readout);
+    free(r->directions);
+    free(r->inputs);
+    free(r->labels);
+    free(r->best);
+}
+
+static int all_runs(run *r) {
+    const settings *s = r->s;
+    const size_t seeds = (size_t)s->seeds, one = ((size_t)s->steps + 1) * r->p;
+    tws_status status = TWS_OK;
+    int mode;
+    size_t k;
+    for (mode = 0; mode < 2; mode++)
+        for (k = 0; k < seeds && status == TWS_OK && (s->batches == BOTH || s->batches == mode); k++)
+            status = one_run(r, mode, (uint64_t)s->first_seed + k, r->best + ((size_t)mode * seeds + k) * one);
+    if (status == TWS_OK) return 0;
+    fprintf(stderr, "narrow: %s\n", r->context.message[0] ? r->context.message : tws_status_text(status));
+    return status == TWS_BAD_ARGUMENT ? EXIT_MISUSE : EXIT_FAILED;
 }
 
 static int work(const settings *s) {
-    const size_t seeds = (size_t)s->seeds, row = sizeof(tws_real);
-    static char part[2][1024];
-    tws_status status = TWS_OK;
-    int mode, result = 0, files = 1;
-    size_t k;
-    run r;
-    memset(&r, 0, sizeof r);
-    r.s = s;
-    r.context = tws_default_context();
-    r.context.threads = (unsigned)s->threads;
-    r.config = tws_default_config();
-    r.P = (size_t)s->width;
-    r.d = (size_t)s->inputs;
-    r.n = (size_t)s->samples;
-    r.p = s->target.directions;
-    r.config.neurons = r.P < 2 ? 2 : r.P;
-    r.config.inputs = r.d;
-    r.config.samples = r.n < 2 ? 2 : r.n;
-    r.config.activation = s->activation;
-    r.config.target = s->target;
-    r.config.noise = s->noise;
-    r.config.output_scale = s->scale >= 0.0 ? s->scale : pow((double)r.P, s->signs ? -1.0 : -0.5);
-    r.config.top = 1;
-    r.weights = (tws_real *)malloc(r.config.neurons * r.d * row);
-    r.probe = (tws_real *)malloc(r.P * r.d * row);
-    r.gradient = (tws_real *)malloc(r.P * r.d * row);
-    r.readout = (tws_real *)malloc(r.config.neurons * row);
-    r.directions = (tws_real *)malloc(r.p * r.d * row);
-    r.inputs = (tws_real *)malloc(r.config.samples * r.d * row);
-    r.labels = (tws_real *)malloc(r.config.samples * row);
-    r.best = (double *)calloc(2 * seeds * ((size_t)s->steps + 1) * r.p, sizeof *r.best);
-    if (r.weights == NULL || r.probe == NULL || r.gradient == NULL || r.readout == NULL || r.directions == NULL ||
-        r.inputs == NULL || r.labels == NULL || r.best == NULL) {
-        fprintf(stderr, "narrow: no memory for --width %.9g, --inputs %.9g, --samples %.9g\n", s->width, s->inputs, s->samples);
-        result = EXIT_FAILED;
+    static run r;
+    int result = prepare(&r, s);
+    if (result == 0) result = open_tables(&r);
+    if (result == 0) result = all_runs(&r);
+    if (result == 0 && !s->quiet && !is_piped(&r)) print_table(&r);
+    /* each file for itself: one that cannot be written costs the other nothing */
+    if (result == 0) {
+        result = close_result(&r.csv, 1);
+        if (close_result(&r.qcsv, 1) != 0) result = EXIT_FAILED;
+    } else {
+        close_result(&r.csv, 0);
+        close_result(&r.qcsv, 0);
     }
-    if (result == 0 && s->csv != NULL) files = (r.csv = open_part(s->csv, part[0], sizeof part[0])) != NULL;
-    if (result == 0 && files && s->qcsv != NULL) files = (r.qcsv = open_part(s->qcsv, part[1], sizeof part[1])) != NULL;
-    if (!files) result = EXIT_FAILED;
-    if (r.csv != NULL) fprintf(r.csv, "seed,step,neuron,direction,overlap\n");
-    if (r.qcsv != NULL) fprintf(r.qcsv, "seed,step,neuron,other,product\n");
-    for (mode = 0; mode < 2 && result == 0; mode++) {
-        if (s->batches != BOTH && s->batches != mode) continue;
-        for (k = 0; k < seeds && status == TWS_OK; k++)
-            status = one_run(&r, mode, (uint64_t)s->first_seed + k,
-                             r.best + ((size_t)mode * seeds + k) * ((size_t)s->steps + 1) * r.p);
-        if (status != TWS_OK) {
-            fprintf(stderr, "narrow: %s\n", r.context.message[0] ? r.context.message : tws_status_text(status));
-            result = status == TWS_BAD_ARGUMENT ? EXIT_MISUSE : EXIT_FAILED;
-        }
-    }
-    if (result == 0 && !s->quiet) print_table(&r);
-    if (close_part(r.csv, s->csv, part[0], result == 0)) result = EXIT_FAILED;
-    if (close_part(r.qcsv, s->qcsv, part[1], result == 0)) result = EXIT_FAILED;
-    free(r.weights);
-    free(r.probe);
-    free(r.gradient);
-    free(r.readout);
-    free(r.directions);
-    free(r.inputs);
-    free(r.labels);
-    free(r.best);
+    release(&r);
     return result;
 }
 
@@ -484,8 +488,7 @@ static int work(const settings *s) {
 static int printed(int status) {
     errno = 0;
     if ((fflush(stdout) == 0 && !ferror(stdout)) || status != 0) return status;
-    fprintf(stderr, "narrow: cannot write 'standard output': %s\n", errno != 0 ? strerror(errno) : "unknown error");
-    return EXIT_FAILED;
+    return file_failed("write", "standard output");
 }
 
 int main(int count, char **arguments) {
@@ -505,8 +508,8 @@ int main(int count, char **arguments) {
     s.batches = BOTH;
     s.signs = 1;
     s.orthonormal = -1;
-    strcpy(s.activation_name, "shifted-tanh");
-    strcpy(s.target_name, "step3");
+    s.activation_name = "shifted-tanh";
+    s.target_name = "step3";
     tws_activation_named(s.activation_name, &s.activation);
     tws_target_named(s.target_name, &s.target);
     for (i = 1; i < count; i++)

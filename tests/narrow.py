@@ -7,6 +7,7 @@ Ends with `N passed, N failed`."""
 import csv
 import math
 import os
+import stat
 import subprocess
 import sys
 import tempfile
@@ -38,7 +39,8 @@ def build(name, source):
     copy = os.path.join(folder.name, os.path.basename(source))
     with open(copy, 'w') as file:
         file.write(text)
-    subprocess.run(CC + ['-std=c99', '-O1', '-I' + HEADER, '-o', os.path.join(folder.name, name), copy, '-lm'], check=True)
+    subprocess.run(CC + ['-std=c99', '-O1', '-I' + HEADER, '-I' + EXAMPLES, '-o', os.path.join(folder.name, name), copy,
+                         '-lm'], check=True)
 
 
 def run(*options):
@@ -134,6 +136,63 @@ def wide():
         check(len(lines) == 300, 'all neurons')
 
 
+def files():
+    """What is no plain file is written to, not replaced; what the user has beside the file stays."""
+    def path(name):
+        return os.path.join(folder.name, 'files', name)
+
+    def ask(*options):
+        return subprocess.run((NARROW, '--width', '4', '--inputs', '8', '--samples', '16', '--steps', '1', '--seeds', '1',
+                               '--batches', 'reuse') + options, cwd=path(''), stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, universal_newlines=True)
+
+    def read(name):
+        with open(path(name)) as file:
+            return file.read()
+    os.mkdir(path(''))
+    with open(path('m.csv.partial'), 'w') as file:
+        file.write('mine')
+    with open(path('old.csv'), 'w') as file:
+        file.write('old')
+    os.symlink('old.csv', path('link.csv'))
+    done = ask('--quiet', '--csv', 'm.csv', '--qcsv', 'link.csv')
+    whole, products = read('m.csv'), read('old.csv')
+    check(done.returncode == 0 and whole.startswith('seed,step,neuron,direction') and
+          products.startswith('seed,step,neuron,other'), 'two files: %r' % done.stderr)
+    check(os.path.islink(path('link.csv')), 'a link is still one')
+    check(read('m.csv.partial') == 'mine', 'a file of the user stays as it was')
+    done = ask('--csv', '-')
+    check(done.returncode == 0 and done.stdout == whole, 'standard output: %r' % done.stdout[:80])
+    os.mkfifo(path('fifo'))
+    reader = subprocess.Popen(['cat', path('fifo')], stdout=subprocess.PIPE, universal_newlines=True)
+    done = ask('--quiet', '--csv', 'fifo')
+    if not stat.S_ISFIFO(os.stat(path('fifo')).st_mode):
+        reader.kill()
+    check(done.returncode == 0 and reader.communicate()[0] == whole, 'a FIFO is written to: %r' % done.stderr)
+    if os.path.exists('/dev/full'):
+        os.symlink('/dev/full', path('full'))
+        done = ask('--quiet', '--qcsv', 'full')
+        check(done.returncode == 1 and done.stderr.startswith("narrow: cannot write 'full': ") and
+              done.stderr.count('\n') == 1, 'a full device: %d, %r' % (done.returncode, done.stderr))
+        check(os.path.islink(path('full')), 'a link to a device is still one')
+        os.remove(path('full'))
+    for name in ('same.csv', '-'):
+        done = ask('--csv', name, '--qcsv', name)
+        check(done.returncode == 2 and not done.stdout and
+              done.stderr == "narrow: --qcsv is '%s', it must be another file than --csv\n" % name,
+              'one file for both: %d, %r' % (done.returncode, done.stderr))
+    left = sorted(os.listdir(path('')))
+    check(left == ['fifo', 'link.csv', 'm.csv', 'm.csv.partial', 'old.csv'], 'nothing else is left: %s' % left)
+
+
+def long_names():
+    name = 'hermite:0,' + ','.join('0.1234567890123456' for _ in range(8))
+    done = subprocess.run([NARROW, '--activation', name, '--target', name, '--width', '4', '--inputs', '8', '--samples', '16',
+                           '--steps', '1', '--seeds', '1'], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          universal_newlines=True)
+    check(done.returncode == 0 and '%s learns %s, rate' % (name, name) in done.stdout, 'a long name: %r' % done.stderr)
+
+
 def refusals():
     for options, status, word in ((('--width', '0'), 2, '--width is'), (('--width', '2.5'), 2, 'whole number'),
                                   (('--steps', '-1'), 2, '--steps'), (('--rate', 'nan'), 2, '--rate'),
@@ -184,6 +243,8 @@ one_step()
 two_steps()
 updates()
 wide()
+files()
+long_names()
 refusals()
 print('%d passed, %d failed' % (passed, failed))
 sys.exit(failed > 0)
