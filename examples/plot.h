@@ -150,8 +150,8 @@ typedef struct plot_phase {
 
 PLOT_FN int plot_chart_svg(plot_out *out, const plot_chart *chart);
 
-/* Small multiples: charts of one size on the axes of the first, with one legend. A range that is
-   not given covers the data of all. */
+/* Small multiples: charts of one size on the axes of the first, logarithmic or not, with one legend.
+   A range that is not given covers the data of all. */
 PLOT_FN int plot_panels_svg(plot_out *out, const char *title, const char *note,
                             const plot_chart *charts, size_t count, size_t columns);
 
@@ -636,7 +636,7 @@ PLOT_FN void plot_linear_ticks(plot_ticks *ticks, double low, double high, doubl
     const double first = ceil(low / step - 1e-6), last = floor(high / step + 1e-6);
     const double largest = fmax(fabs(low), fabs(high));
     ticks->count = ticks->minor_count = 0;
-    if (last - first >= PLOT_MAX_TICKS) return;
+    if (!(step > 0.0 && last - first < PLOT_MAX_TICKS)) return;
     while (first + (double)ticks->count <= last) {
         const double k = first + (double)ticks->count;
         ticks->at[ticks->count] = k * step;
@@ -656,13 +656,19 @@ PLOT_FN void plot_power_label(char *label, size_t size, int mantissa, int expone
              abs(exponent));
 }
 
-/* Decades, every stride-th with a label; or within few decades also 2 and 5 times them. */
+/* The decade of a positive number. */
+PLOT_FN int plot_decade(double value) { return (int)floor(log10(value) + 1e-9); }
+
+/* Decades, every stride-th with a label; or within few decades also 2 and 5 times them. None where
+   a logarithm has no such range. */
 PLOT_FN void plot_log_ticks(plot_ticks *ticks, double low, double high, int stride, int dense) {
     static const int mantissas[] = {1, 2, 5};
-    const int first = (int)floor(log10(low) + 1e-9), last = (int)floor(log10(high) + 1e-9);
-    const int plain = first >= -3 && last <= 3;
-    int e, k;
+    int first, last, plain, e, k;
     ticks->count = ticks->minor_count = 0;
+    if (!(low > 0.0 && high < HUGE_VAL)) return;
+    first = plot_decade(low);
+    last = plot_decade(high);
+    plain = first >= -3 && last <= 3;
     for (e = first; e <= last; e++) {
         for (k = 0; k < (dense ? 3 : 1); k++) {
             const double value = mantissas[k] * pow(10.0, e);
@@ -1077,26 +1083,26 @@ PLOT_FN size_t plot_collect_keys(const plot_chart *chart, plot_key *keys, size_t
     return count;
 }
 
-/* What the series and rules of a chart span, error bars included. */
-PLOT_FN void plot_chart_range(const plot_chart *chart, plot_range *x, plot_range *y) {
+/* What the series and rules of a chart span on axes like these, error bars included. */
+PLOT_FN void plot_chart_range(const plot_chart *chart, int log_x, int log_y, plot_range *x,
+                              plot_range *y) {
     size_t i, k;
     for (i = 0; i < chart->series_count; i++) {
         const plot_series *s = &chart->series[i];
         for (k = 0; k < s->count; k++) {
-            if (!plot_usable(s->x[k], chart->x.log) || !plot_usable(s->y[k], chart->y.log))
-                continue;
-            plot_include(x, s->x[k], chart->x.log);
-            plot_include(y, s->y[k], chart->y.log);
+            if (!plot_usable(s->x[k], log_x) || !plot_usable(s->y[k], log_y)) continue;
+            plot_include(x, s->x[k], log_x);
+            plot_include(y, s->y[k], log_y);
             if (s->error == NULL || !plot_usable(s->error[k], 0)) continue;
             /* on a logarithm a bar that reaches 0 must not open ten decades */
-            if (!chart->y.log || s->y[k] - fabs(s->error[k]) > 0.3 * s->y[k])
-                plot_include(y, s->y[k] - fabs(s->error[k]), chart->y.log);
-            plot_include(y, s->y[k] + fabs(s->error[k]), chart->y.log);
+            if (!log_y || s->y[k] - fabs(s->error[k]) > 0.3 * s->y[k])
+                plot_include(y, s->y[k] - fabs(s->error[k]), log_y);
+            plot_include(y, s->y[k] + fabs(s->error[k]), log_y);
         }
     }
     for (i = 0; i < chart->rule_count; i++)
         plot_include(chart->rules[i].horizontal ? y : x, chart->rules[i].at,
-                     chart->rules[i].horizontal ? chart->y.log : chart->x.log);
+                     chart->rules[i].horizontal ? log_y : log_x);
 }
 
 PLOT_FN int plot_rule_shown(const plot_frame *f, const plot_rule *rule) {
@@ -1191,7 +1197,7 @@ PLOT_FN void plot_draw_chart(plot_out *out, const plot_chart *chart, const plot_
     size_t k;
     memset(&x, 0, sizeof x);
     memset(&y, 0, sizeof y);
-    plot_chart_range(chart, &x, &y);
+    plot_chart_range(chart, f->x.log, f->y.log, &x, &y);
     plot_axes(out, f, labels);
     if (!x.any || !y.any) plot_no_data(out, f);
     plot_draw_rules(out, chart, f);
@@ -1253,7 +1259,7 @@ PLOT_FN int plot_panels_svg(plot_out *out, const char *title, const char *note,
     memset(&x, 0, sizeof x);
     memset(&y, 0, sizeof y);
     for (k = 0; k < count; k++) {
-        plot_chart_range(&charts[k], &x, &y);
+        plot_chart_range(&charts[k], charts[0].x.log, charts[0].y.log, &x, &y);
         key_count = plot_collect_keys(&charts[k], keys, key_count);
     }
     around = plot_measure_around(title, note, keys, key_count);

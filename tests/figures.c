@@ -319,6 +319,99 @@ static void counted(void) {
     }
 }
 
+/* The axes of the first chart hold for all: what a logarithm cannot show is a gap in the others. */
+static void mixed(void) {
+    static const double first[] = {1, 10}, second[] = {0, 10}, y[] = {1, 2};
+    plot_series series[2];
+    plot_chart panels[2];
+    many m;
+    memset(series, 0, sizeof series);
+    memset(panels, 0, sizeof panels);
+    memset(&m, 0, sizeof m);
+    series[0].x = first, series[1].x = second;
+    series[0].y = series[1].y = y;
+    series[0].count = series[1].count = 2;
+    panels[0].series = series, panels[1].series = series + 1;
+    panels[0].series_count = panels[1].series_count = 1;
+    m.items = panels;
+    m.count = m.columns = 2;
+    panels[0].x.log = 1;
+    figure("panels-first-log", draw_panels, &m);
+    panels[0].x.log = 0, panels[1].x.log = 1;
+    figure("panels-second-log", draw_panels, &m);
+}
+
+/* A range without an inside, or one that a logarithm cannot show, has no ticks. */
+static void no_ticks(void) {
+    plot_ticks ticks;
+    size_t count;
+    plot_linear_ticks(&ticks, 1e18, 1e18, 0.0);
+    count = ticks.count;
+    plot_log_ticks(&ticks, 0.0, 1.0, 1, 1);
+    count += ticks.count;
+    plot_log_ticks(&ticks, 1.0, HUGE_VAL, 1, 0);
+    if (count + ticks.count + ticks.minor_count > 0) {
+        failures++;
+        puts("ticks where there is no range");
+    }
+}
+
+/* A number below limit of a fixed sequence. */
+static unsigned pick(unsigned limit) {
+    static unsigned long state = 1;
+    state = (state * 1103515245 + 12345) & 0x7fffffff;
+    return (unsigned)(state >> 12) % limit;
+}
+
+static double any_number(void) {
+    static const double odd[] = {0, -1, 1e-300, 1e300, 1e290, -1e290, 1e-290, HUGE_VAL, -HUGE_VAL, HUGE_VAL - HUGE_VAL};
+    if (pick(4) == 0) return odd[pick(10)];
+    return pick(2) ? (double)pick(100) - 50.0 : pow(10.0, (double)pick(60) - 30.0);
+}
+
+static void any_axis(plot_axis *axis) {
+    memset(axis, 0, sizeof *axis);
+    axis->log = (int)pick(2);
+    axis->whole = (int)pick(2);
+    if (pick(2)) axis->low = any_number(), axis->high = any_number();
+}
+
+/* Any numbers on any axes: each figure is drawn, in no time. */
+static void random_panels(void) {
+    static double numbers[4][3][POINTS];
+    static plot_series series[4];
+    static plot_chart panels[4];
+    static plot_rule rule;
+    many m;
+    size_t turn, i, j, k;
+    memset(&m, 0, sizeof m);
+    m.items = panels;
+    for (turn = 0; turn < 40; turn++) {
+        char name[32];
+        rule.at = any_number();
+        rule.horizontal = (int)pick(2);
+        for (i = 0; i < 4; i++) {
+            for (j = 0; j < 3; j++)
+                for (k = 0; k < POINTS; k++) numbers[i][j][k] = any_number();
+            series[i].x = numbers[i][0];
+            series[i].y = numbers[i][1];
+            series[i].error = pick(2) ? numbers[i][2] : NULL;
+            series[i].count = pick(POINTS);
+            series[i].marks = pick(16);
+            any_axis(&panels[i].x);
+            any_axis(&panels[i].y);
+            panels[i].series = series + i;
+            panels[i].series_count = 1;
+            panels[i].rules = &rule;
+            panels[i].rule_count = pick(2);
+        }
+        m.count = 1 + pick(4);
+        m.columns = 1 + pick(4);
+        sprintf(name, "random%d", (int)turn);
+        figure(name, draw_panels, &m);
+    }
+}
+
 /* A full disk is reported. */
 static void full(void) {
     FILE *file = fopen("/dev/full", "w");
@@ -341,6 +434,9 @@ int main(int arguments, char **argument) {
     charts();
     spectra();
     phases();
+    mixed();
+    no_ticks();
+    random_panels();
     counted();
     full();
     printf("%d failures\n", failures);
