@@ -86,6 +86,18 @@ refuse 2 "neurons is '1'" ./sweep --neurons 1
 refuse 2 "here all ranks share the work" ./sweep --shard 1/2
 refuse 2 "unknown option '--neuron'" ./network --neuron 4
 refuse 2 "more ranks than neurons" ./network --neurons 2 --top 2
+for option in '--inputs-file X.npy' '--labels-file y.npy' '--directions-file B.npy' '--save folder' '--svg o.svg' --ascii; do
+    refuse 2 "${option%% *} is for 'twostep run' alone" ./network --neurons 9 --inputs 9 --samples 9 $option --json o.json
+    [ ! -e o.json ] && [ ! -e o.svg ] && [ ! -e folder ]; check $? "$option: a file is left"
+done
+
+# One rank prints the help.
+for program in network sweep; do
+    ranks 3 ./$program --help >out 2>err
+    check $? "$program --help: $(head -n 3 err)"
+    [ ! -s err ] && [ "$(grep -c '^mpirun -np RANKS' out)" -eq 1 ] && [ "$(grep -c -e '^  --neurons ' out)" -eq 1 ]
+    check $? "$program --help prints $(wc -l <out) lines, $(grep -c -e '^  --neurons' out) of them --neurons"
+done
 
 # ---- one network ----
 
@@ -115,6 +127,17 @@ compare --neurons 200 --inputs 161 --samples 5000 --scale2 3 --noise 0.1 --top 4
 compare --neurons 160 --inputs 200 --samples 400 --batches fresh --target step4 --alpha1 0.45 --alpha2 0.45 --top 3
 compare --neurons 151 --inputs 150 --samples 300 --output-scale correlation --init gaussian --target product2 --top 3
 grep -q '^3 ranks with 51 rows each' table; check $? "not 3 ranks: $(grep rows table)"
+
+# What the theory cannot do is a note, as in one process.
+tiny='--neurons 40 --inputs 40 --samples 80 --scale1 1e-300'
+./twostep run $tiny --json one.json >out && ranks 2 ./network $tiny --json many.json >table 2>err
+check $? "steps of no size: $(head -n 3 err)"
+python3 -c "
+import json
+one, many = (json.load(open(name))['warnings'] for name in ('one.json', 'many.json'))
+assert one == many and one[0].startswith('no prediction: '), (one, many)"
+check $? "other warnings than those of one process"
+grep -q '^note: no prediction: ' table; check $? "no note in the table"
 
 # What travels: n numbers a step and 2 d a pass, and little more.
 ranks 2 ./network --neurons 300 --inputs 300 --samples 6000 --top 4 >table 2>err

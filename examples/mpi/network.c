@@ -6,9 +6,11 @@
  * Every rank makes its own rows of W_0 from the seed, and the samples, block by block, as it needs
  * them; it keeps W and G of its rows. Only sums over neurons travel: the outputs of the network (one
  * number per sample and step) and the products of the search for singular values (2 d numbers per
- * pass), counted here beside these formulas. Options, table and JSON are those of `twostep run`. */
+ * pass), counted here beside these formulas. Options, table and JSON are those of `twostep run`, without
+ * its pictures and without data of one's own. */
 #define TWOSTEP_NO_MAIN
 #include "../twostep.c"
+#include "help.h"
 
 #include <mpi.h>
 
@@ -231,24 +233,78 @@ static void print_traffic(const share *h, int ranks) {
     }
 }
 
+/* Options of `twostep run` that want the samples, or the weights, in one place. */
+static const char *const not_taken[] = {"--inputs-file", "--labels-file", "--directions-file", "--save", "--svg", "--ascii"};
+#define NOT_TAKEN (sizeof not_taken / sizeof not_taken[0])
+
+static int refuse_untaken(const settings *s) {
+    size_t i, k;
+    for (i = 0; i < OPTION_TOTAL; i++)
+        for (k = 0; k < NOT_TAKEN; k++)
+            if (s->given[i] && strcmp(options[i].name, not_taken[k]) == 0)
+                return misuse("%s is for 'twostep run' alone: here every rank has a part of the network, and no "
+                              "pictures or data files%s%s", not_taken[k], "", "");
+    return 0;
+}
+
+static int help(void) {
+    size_t k;
+    printf("mpirun -np RANKS network [OPTIONS]: one network over the ranks of MPI, with the options of 'twostep run' but\n ");
+    for (k = 0; k < NOT_TAKEN; k++) printf(" %s", not_taken[k]);
+    printf("\n\n");
+    return print_help("run");
+}
+
+/* The command line; all ranks read the same. */
+static int understand(settings *s, int count, char **arguments) {
+    double budget;
+    int status;
+    default_settings(s, COMMAND_RUN);
+    status = parse_options(s, count - 1, arguments + 1);
+    if (status == 0) status = refuse_untaken(s);
+    budget = s->memory_budget;
+    s->memory_budget = 0.0; /* of one rank, not of the whole network */
+    if (status == 0) status = finish_settings(s);
+    s->memory_budget = budget;
+    return status;
+}
+
+/* Rank 0: the prediction, the file and the tables. */
+static int report(share *h, outcome *o, int ranks) {
+    settings *s = h->s;
+    result_file json;
+    int status = foresee(s, o);
+    if (status != 0) return status;
+    raise_edges(o);
+    memset(&json, 0, sizeof json);
+    if (s->json != NULL) status = open_result(&json, s->json);
+    if (status == 0 && json.stream != NULL) {
+        json_report(json.stream, s, o);
+        status = close_result(&json, 1);
+    }
+    if (s->quiet || (s->json != NULL && strcmp(s->json, "-") == 0)) return status;
+    print_report(s, o, NULL);
+    print_traffic(h, ranks);
+    return status;
+}
+
 int main(int count, char **arguments) {
     static settings s;
     static outcome o;
     share h;
-    double budget;
     int rank, ranks, status = 0;
     tws_status done;
     (void)run_command; /* the main program of twostep.c is not wanted here */
     MPI_Init(&count, &arguments);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+    if (is_help(count, arguments)) {
+        if (rank == 0) status = help();
+        MPI_Finalize();
+        return status;
+    }
     if (rank != 0 && freopen("/dev/null", "w", stderr) == NULL) status = EXIT_FAILED; /* one voice for bad options */
-    default_settings(&s, COMMAND_RUN);
-    if (status == 0) status = parse_options(&s, count - 1, arguments + 1);
-    budget = s.memory_budget;
-    s.memory_budget = 0.0; /* of one rank, not of the whole network */
-    if (status == 0) status = finish_settings(&s);
-    s.memory_budget = budget;
+    if (status == 0) status = understand(&s, count, arguments);
     if (status == 0 && (size_t)ranks > s.config.neurons)
         status = misuse("there are more ranks than neurons, each needs one%s%s%s", "", "", "");
     memset(&h, 0, sizeof h);
@@ -263,23 +319,8 @@ int main(int count, char **arguments) {
         s.context.reduce = NULL;
         if (done == TWS_NOT_CONVERGED) fprintf(stderr, "twostep: %s\n", s.context.message);
         else if (done != TWS_OK) status = explain(&s, done);
-        if (status == 0 && rank == 0) {
-            result_file json;
-            memset(&json, 0, sizeof json);
-            s.context.threads = (unsigned)s.threads;
-            predict(&s, &o);
-            raise_edges(&o);
-            if (s.json != NULL) status = open_result(&json, s.json);
-            if (status == 0 && json.stream != NULL) {
-                json_report(json.stream, &s, &o);
-                status = close_result(&json, 1);
-            }
-            if (!s.quiet && (s.json == NULL || strcmp(s.json, "-") != 0)) {
-                print_tables(&s, &o);
-                print_verdict(&s, &o);
-                print_traffic(&h, ranks);
-            }
-        }
+        s.context.threads = (unsigned)s.threads;
+        if (status == 0 && rank == 0) status = report(&h, &o, ranks);
         release_share(&h);
     }
     MPI_Finalize();

@@ -10,6 +10,7 @@
  * mpirun ends the others; every unit that was finished is in the file, and --resume does the rest. */
 #define TWOSTEP_NO_MAIN
 #include "../twostep.c"
+#include "help.h"
 
 #include <mpi.h>
 #include <pthread.h>
@@ -285,6 +286,11 @@ static int lead(worker *w, settings *s, int ranks) {
     return status == 0 ? finish_table(t) : status;
 }
 
+static int help(void) {
+    printf("mpirun -np RANKS sweep [OPTIONS]: 'twostep sweep' over the ranks of MPI, without --shard and --merge\n\n");
+    return print_help("sweep");
+}
+
 int main(int count, char **arguments) {
     static settings s;
     static worker w;
@@ -294,6 +300,11 @@ int main(int count, char **arguments) {
     MPI_Init_thread(&count, &arguments, MPI_THREAD_SERIALIZED, &level);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+    if (is_help(count, arguments)) {
+        status = rank == 0 ? help() : 0;
+        MPI_Finalize();
+        return status;
+    }
     status = understand(&s, count, arguments, rank, ranks);
     if (status == 0 && ranks > 1 && level < MPI_THREAD_SERIALIZED) {
         if (rank == 0) fputs("twostep: this MPI does not allow a second thread (MPI_THREAD_SERIALIZED)\n", stderr);
