@@ -32,6 +32,7 @@
 #ifndef TWOSTEP_PLOT_H_INCLUDED
 #define TWOSTEP_PLOT_H_INCLUDED
 
+#include <errno.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -71,6 +72,19 @@ PLOT_FN void plot_free(plot_out *out) {
     free(out->text);
     out->text = NULL;
     out->length = out->room = 0;
+}
+
+/* Writes what plot_to_text has collected to a file and releases it. 0; or 1, after a sentence on
+   standard error. */
+PLOT_FN int plot_write(plot_out *out, const char *path) {
+    FILE *file = out->failed ? NULL : fopen(path, "w");
+    int bad = file == NULL || fwrite(out->text, 1, out->length, file) != out->length;
+    if (file != NULL && fclose(file) != 0) bad = 1;
+    if (bad)
+        fprintf(stderr, "cannot write '%s': %s\n", path,
+                out->failed ? "no memory for the figure" : strerror(errno));
+    plot_free(out);
+    return bad;
 }
 
 /* ==========================================================================

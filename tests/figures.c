@@ -426,6 +426,12 @@ static void full(void) {
         puts("a full disk goes unnoticed");
     }
     fclose(file);
+    out = plot_to_text();
+    plot_chart_svg(&out, &chart);
+    if (plot_write(&out, "/dev/full") != 1 || out.text != NULL) {
+        failures++;
+        puts("a full disk goes unnoticed at the end");
+    }
 }
 
 int main(int arguments, char **argument) {

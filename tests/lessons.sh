@@ -69,6 +69,13 @@ lesson() {
     test -s "$lessons/$name.svg"
     verdict "$name has its figure in the handout" $? 'no committed figure'
 
+    # A figure that cannot be written is told.
+    mkdir -p "$folder/taken/$name.svg"
+    (cd "$folder/taken" && limited 120 ../run >../table 2>../said)
+    test $? = 1 && cmp -s "$folder/before" "$folder/table" && test "$(wc -l <"$folder/said")" = 1 &&
+        grep -q "^cannot write '$name.svg': " "$folder/said"
+    verdict "$name tells of a figure it cannot write" $? "it says: $(head -n 2 "$folder/said")"
+
     # The one-line change, and what it should print.
     change=$(part Change "$file") expected=$(part Then "$file")
     old=${change%% -> *} new=${change#* -> }

@@ -38,10 +38,8 @@ static double law(double s) {
 static int draw(const double *values, size_t count, double edge) {
     static double x[201], density[201];
     plot_spectrum panel = {0};
-    FILE *file = fopen("01-bulk.svg", "w");
-    plot_out out;
+    plot_out out = plot_to_text();
     int i;
-    if (file == NULL) return 1;
     for (i = 0; i <= 200; i++) density[i] = law(x[i] = edge * i / 200.0);
     panel.title = "W_{0}: 800 inputs";
     panel.values = values;
@@ -50,9 +48,8 @@ static int draw(const double *values, size_t count, double edge) {
     panel.curve = density;
     panel.curve_count = 201;
     panel.edge = edge;
-    out = plot_to_file(file);
-    i = plot_spectra_svg(&out, "The random initial bulk", "N/d as in the table", &panel, 1);
-    return fclose(file) != 0 || i != 0;
+    plot_spectra_svg(&out, "The random initial bulk", "N/d as in the table", &panel, 1);
+    return plot_write(&out, "01-bulk.svg");
 }
 
 int main(void) {

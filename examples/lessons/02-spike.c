@@ -33,19 +33,16 @@ static void fill(plot_spectrum *panel, const char *title, int which, const tws_s
 
 static int draw(const tws_result *r, const tws_theory_input *input, const tws_prediction *p) {
     plot_spectrum panels[2];
-    FILE *file = fopen("02-spike.svg", "w");
-    plot_out out;
-    int bad, i;
-    if (file == NULL) return 1;
+    plot_out out = plot_to_text();
+    int i;
     memset(panels, 0, sizeof panels);
     for (i = 0; i <= 100; i++) at[0][i] = 0.02 * i, at[1][i] = 0.01 * i * p->edge;
     for (i = 0; i <= 100; i++) law[0][i] = tws_bulk_density(800, 800, at[0][i]);
     tws_predict_bulk(NULL, input, at[1], 101, law[1], NULL);
     fill(&panels[0], "W_{0}", 0, &r->spectrum[TWS_INITIAL], NULL);
     fill(&panels[1], "W_{1}", 1, &r->spectrum[TWS_ONE_STEP], p);
-    out = plot_to_file(file);
-    bad = plot_spectra_svg(&out, "One step is one spike", "line: predicted bulk; height: alignment with the target", panels, 2);
-    return fclose(file) != 0 || bad;
+    plot_spectra_svg(&out, "One step is one spike", "line: predicted bulk; height: alignment with the target", panels, 2);
+    return plot_write(&out, "02-spike.svg");
 }
 
 int main(void) {

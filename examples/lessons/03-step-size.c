@@ -16,10 +16,7 @@ static int draw(const double *c, const double *measured, const double *predicted
     plot_series series[2];
     plot_rule rule = {0};
     plot_chart chart = {0};
-    FILE *file = fopen("03-step-size.svg", "w");
-    plot_out out;
-    int bad;
-    if (file == NULL) return 1;
+    plot_out out = plot_to_text();
     memset(series, 0, sizeof series);
     series[0].name = "measured";
     series[0].y = measured;
@@ -38,9 +35,8 @@ static int draw(const double *c, const double *measured, const double *predicted
     chart.series_count = 2;
     chart.rules = &rule;
     chart.rule_count = 1;
-    out = plot_to_file(file);
-    bad = plot_chart_svg(&out, &chart);
-    return fclose(file) != 0 || bad;
+    plot_chart_svg(&out, &chart);
+    return plot_write(&out, "03-step-size.svg");
 }
 
 int main(void) {

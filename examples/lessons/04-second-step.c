@@ -32,18 +32,15 @@ static void fill(plot_spectrum *panel, const char *title, int which, const tws_p
 
 static int draw(const tws_theory_input *input, const tws_prediction *p1, const tws_prediction *p2) {
     plot_spectrum panels[2];
-    FILE *file = fopen("04-second-step.svg", "w");
-    plot_out out;
+    plot_out out = plot_to_text();
     int bad;
-    if (file == NULL) return 1;
     memset(panels, 0, sizeof panels);
     fill(&panels[0], "W_{1}", TWS_ONE_STEP, p1);
     fill(&panels[1], "W_{2}", TWS_TWO_STEPS_FRESH, p2);
     bad = tws_predict_bulk(NULL, input, at[1], 101, law[1], NULL) != TWS_OK;
     bad |= tws_predict_bulk(NULL, input, at[2], 101, NULL, law[2]) != TWS_OK;
-    out = plot_to_file(file);
-    bad |= plot_spectra_svg(&out, "The second step", "line: predicted bulk; height: alignment with the target", panels, 2);
-    return fclose(file) != 0 || bad;
+    plot_spectra_svg(&out, "The second step", "line: predicted bulk; height: alignment with the target", panels, 2);
+    return plot_write(&out, "04-second-step.svg") != 0 || bad;
 }
 
 static void table(const char *name, const tws_spectrum *s, const tws_prediction *p) {

@@ -17,10 +17,7 @@ static double alpha[GRID], measured[GRID * GRID], limit[GRID * GRID];
 static int draw(void) {
     plot_map maps[2];
     plot_phase phase = {0};
-    FILE *file = fopen("05-counting.svg", "w");
-    plot_out out;
-    int bad;
-    if (file == NULL) return 1;
+    plot_out out = plot_to_text();
     memset(maps, 0, sizeof maps);
     maps[0].title = "measured at N = 400";
     maps[0].values = measured;
@@ -33,9 +30,8 @@ static int draw(void) {
     phase.alpha1_count = phase.alpha2_count = GRID;
     phase.maps = maps;
     phase.map_count = 2;
-    out = plot_to_file(file);
-    bad = plot_phase_svg(&out, &phase);
-    return fclose(file) != 0 || bad;
+    plot_phase_svg(&out, &phase);
+    return plot_write(&out, "05-counting.svg");
 }
 
 int main(void) {

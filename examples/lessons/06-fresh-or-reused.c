@@ -23,10 +23,8 @@ static tws_status visit(void *user, tws_case which, const tws_real *weights, con
 
 static int draw(const tws_result *r, const tws_prediction *p) {
     plot_spectrum panels[3];
-    FILE *file = fopen("06-fresh-or-reused.svg", "w");
-    plot_out out;
-    int k, bad;
-    if (file == NULL) return 1;
+    plot_out out = plot_to_text();
+    int k;
     memset(panels, 0, sizeof panels);
     for (k = 1; k <= 3; k++) {
         plot_spectrum *panel = &panels[k - 1];
@@ -37,9 +35,8 @@ static int draw(const tws_result *r, const tws_prediction *p) {
         panel->predicted_alignments = p[k].alignments, panel->predicted_count = p[k].outliers;
         panel->curve_x = at[k], panel->curve = law[k], panel->curve_count = 101;
     }
-    out = plot_to_file(file);
-    bad = plot_spectra_svg(&out, "Fresh against reused", "line: predicted bulk; height: alignment with step4", panels, 3);
-    return fclose(file) != 0 || bad;
+    plot_spectra_svg(&out, "Fresh against reused", "line: predicted bulk; height: alignment with step4", panels, 3);
+    return plot_write(&out, "06-fresh-or-reused.svg");
 }
 
 int main(void) {

@@ -33,10 +33,7 @@ static int draw(const double *fresh, const double *reused) {
     static const double k[] = {1, 2, 3, 4};
     plot_series series[2] = {{0}, {0}};
     plot_chart chart = {0};
-    FILE *file = fopen("07-own-target.svg", "w");
-    plot_out out;
-    int bad;
-    if (file == NULL) return 1;
+    plot_out out = plot_to_text();
     series[0].name = "fresh batch", series[0].y = fresh;
     series[1].name = "reused batch", series[1].y = reused;
     series[0].x = series[1].x = k, series[0].count = series[1].count = 4;
@@ -45,9 +42,8 @@ static int draw(const double *fresh, const double *reused) {
     chart.x.label = "right singular vectors taken together", chart.x.whole = 1;
     chart.y.label = "part of the target that they hold";
     chart.series = series, chart.series_count = 2;
-    out = plot_to_file(file);
-    bad = plot_chart_svg(&out, &chart);
-    return fclose(file) != 0 || bad;
+    plot_chart_svg(&out, &chart);
+    return plot_write(&out, "07-own-target.svg");
 }
 
 int main(void) {

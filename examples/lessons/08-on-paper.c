@@ -19,10 +19,8 @@ static int draw(double edge) {
     plot_series series[8];
     const plot_rule rule = {"edge", edge, 1};
     plot_chart chart = {0};
-    FILE *file = fopen("08-on-paper.svg", "w");
-    plot_out out;
-    int k, bad;
-    if (file == NULL) return 1;
+    plot_out out = plot_to_text();
+    int k;
     memset(series, 0, sizeof series);
     for (k = 0; k < 4; k++) {
         series[k].name = name[k];
@@ -39,9 +37,8 @@ static int draw(double edge) {
     chart.series = series, chart.series_count = 8;
     chart.rules = &rule;
     chart.rule_count = 1;
-    out = plot_to_file(file);
-    bad = plot_chart_svg(&out, &chart);
-    return fclose(file) != 0 || bad;
+    plot_chart_svg(&out, &chart);
+    return plot_write(&out, "08-on-paper.svg");
 }
 
 int main(void) {
