@@ -139,7 +139,7 @@ static int settings_from_header(settings *s, const char *name, char *words) {
     for (place = strtok(options_start, " "); place != NULL && count < 64; place = strtok(NULL, " ")) word[count++] = place;
     default_settings(s, COMMAND_SWEEP);
     status = parse_options(s, count, arguments);
-    return status == 0 ? finish_settings(s) : status;
+    return status == 0 ? settle_settings(s) : status;
 }
 
 /* ---- the table ---- */
@@ -190,6 +190,9 @@ static int open_table(sweep_table *t, settings *s) {
     size_t i;
     memset(t, 0, sizeof *t);
     t->s = s;
+    /* AUTO may take another kernel for small products. Its answer in a header must mean what AUTO
+       does, so to name that kernel is to ask for AUTO: one header, one set of bytes. */
+    if (s->context.kernel == tws_context_kernel(NULL)) s->context.kernel = TWS_KERNEL_AUTO;
     t->rows = (size_t)s->alphas1.count;
     t->columns = (size_t)s->alphas2.count;
     t->seeds = (size_t)s->seeds;
@@ -887,7 +890,7 @@ static int merge_tables(sweep_table *t, settings *s) {
                 t->alpha2[cell % t->columns], (unsigned long long)(s->config.seed + cell / t->columns / t->rows));
         return EXIT_FAILED;
     }
-    return status;
+    return status == 0 && t->done < t->wanted ? check_kernel(s) : status;
 }
 
 /* Computes what is missing, into a file that holds the rest. */

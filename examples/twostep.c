@@ -507,8 +507,15 @@ static void settle_top(settings *s) {
     s->config.top = (size_t)s->top;
 }
 
-/* The settings as a configuration of the library; its own sentence where they do not fit together. */
-static int finish_settings(settings *s) {
+static int check_kernel(const settings *s) {
+    if (tws_kernel_available(s->context.kernel)) return 0;
+    return misuse("--kernel is '%s', this machine or build does not have it%s%s",
+                  tws_kernel_name(s->context.kernel), "", "");
+}
+
+/* The settings as a configuration of the library; its own sentence where they do not fit together.
+   The kernel may be that of another machine: enough to show results, not to compute. */
+static int settle_settings(settings *s) {
     char message[240], *c;
     const double most = 2147483648.0;
     size_t first;
@@ -519,9 +526,6 @@ static int finish_settings(settings *s) {
     }
     s->context.threads = (unsigned)s->threads;
     settle_top(s);
-    if (!tws_kernel_available(s->context.kernel))
-        return misuse("--kernel is '%s', this machine or build does not have it%s%s",
-                      tws_kernel_name(s->context.kernel), "", "");
     if (s->command == COMMAND_THEORY || s->command == COMMAND_PLOT) return 0;
     if (s->neurons > most || s->inputs > most || s->samples > most) {
         const double value = s->neurons > most ? s->neurons : s->inputs > most ? s->inputs : s->samples;
@@ -540,6 +544,11 @@ static int finish_settings(settings *s) {
         if (*c == '_') *c = '-';
     /* "target directions is 3" is about --target */
     return misuse("--%s%s%s", message, "", "");
+}
+
+static int finish_settings(settings *s) {
+    const int status = check_kernel(s);
+    return status != 0 ? status : settle_settings(s);
 }
 
 static void default_settings(settings *s, command_id id) {

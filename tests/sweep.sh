@@ -37,6 +37,27 @@ for threads in 1 2 7; do
     same whole.csv threads.csv "with $threads threads, to standard output"
 done
 
+# To name the kernel that AUTO takes changes no byte, also where AUTO takes another one for small products.
+tiny='--neurons 40 --inputs 40 --samples 80 --alpha1 0:0.4:2 --alpha2 0:0.4:2 --threads 1 --quiet'
+./twostep sweep $tiny --out tiny.csv
+fastest=$(head -n 1 tiny.csv | sed 's/.* --kernel //')
+./twostep sweep $tiny --kernel "$fastest" --out named.csv
+same tiny.csv named.csv "with --kernel $fastest"
+head -n 4 tiny.csv >begun.csv
+./twostep sweep --merge begun.csv --resume --out begun-merged.csv --quiet
+same tiny.csv begun-merged.csv "a merged part, resumed"
+
+# A file of a kernel that this machine lacks is shown and merged, but not gone on with.
+sed '1s/--kernel [a-z0-9]*/--kernel wasm/' tiny.csv >foreign.csv
+head -n 5 foreign.csv >foreign-part.csv
+./twostep plot foreign.csv --svg foreign.svg && ./twostep plot tiny.csv --svg tiny.svg
+same tiny.svg foreign.svg "the figure of a foreign kernel"
+./twostep sweep --merge foreign-part.csv foreign.csv --quiet >foreign-merged.csv
+same foreign.csv foreign-merged.csv "merging files of a foreign kernel"
+./twostep sweep --merge foreign-part.csv --resume --out never.csv 2>err
+[ $? -eq 2 ] && grep -q "kernel is 'wasm', this machine" err && [ ! -e never.csv ]
+check $? "resuming with a foreign kernel: $(cat err)"
+
 # ---- shards and merging ----
 
 for i in 1 2 3 4 5; do $sweep --shard $i/5 --out part$i.csv || no "shard $i of 5 fails"; done
