@@ -59,6 +59,13 @@ static tws_real *own_read(const char *option_name, const char *name, npy_array *
     return x;
 }
 
+/* What the target of a file is worth at a point: nobody knows, and nobody asks. */
+static double own_unknown(void *user, const double *u) {
+    (void)user;
+    (void)u;
+    return 0.0;
+}
+
 /* The rows of the directions must be orthonormal. */
 static int own_directions(settings *s, own_data *d) {
     npy_array array;
@@ -71,9 +78,12 @@ static int own_directions(settings *s, own_data *d) {
         array.columns = array.rows;
         array.rows = 1;
     }
-    if (array.columns != inputs || array.rows > TWS_MAX_DIRECTIONS)
-        return own_refuse("--directions-file '%s' has %lu columns, it must have as many as the inputs, and at most 8 "
-                          "rows: %lu", s->directions_file, (unsigned long)array.columns, (unsigned long)inputs);
+    if (array.columns != inputs)
+        return own_refuse("--directions-file '%s' has %lu columns, it must have as many as the inputs: %lu",
+                          s->directions_file, (unsigned long)array.columns, (unsigned long)inputs);
+    if (array.rows > TWS_MAX_DIRECTIONS)
+        return own_refuse("--directions-file '%s' has %lu rows, it must have from 1 to %lu", s->directions_file,
+                          (unsigned long)array.rows, TWS_MAX_DIRECTIONS);
     for (i = 0; i < array.rows; i++)
         for (j = 0; j <= i; j++) {
             const double product = real_dot(d->directions + i * inputs, d->directions + j * inputs, inputs);
@@ -81,7 +91,7 @@ static int own_directions(settings *s, own_data *d) {
                 return own_refuse("--directions-file '%s': its rows %lu and %lu are not orthonormal",
                                   s->directions_file, (unsigned long)j, (unsigned long)i);
         }
-    s->config.target.directions = array.rows;
+    s->config.target = tws_custom_target(own_unknown, array.rows, NULL);
     return 0;
 }
 
@@ -101,7 +111,7 @@ static int own_fit_direction(settings *s, own_data *d) {
     for (j = 0; j < inputs; j++) square += sum[j] * sum[j];
     for (j = 0; j < inputs; j++) d->directions[j] = (tws_real)(square > 0.0 ? sum[j] / sqrt(square) : j == 0 ? 1.0 : 0.0);
     free(sum);
-    s->config.target.directions = 1;
+    s->config.target = tws_custom_target(own_unknown, 1, NULL);
     return 0;
 }
 
@@ -132,12 +142,23 @@ static int own_sizes(settings *s, const npy_array *x, const npy_array *y) {
     return EXIT_MISUSE;
 }
 
+/* Options that make labels have no say where these come from a file. */
+static int own_refuse_labels(const settings *s) {
+    size_t k;
+    for (k = 0; k < OPTION_TOTAL; k++)
+        if (s->given[k] && (strcmp(options[k].name, "--target") == 0 || strcmp(options[k].name, "--noise") == 0))
+            return misuse("%s does not go with --labels-file: the labels are those of the file%s%s", options[k].name, "", "");
+    return 0;
+}
+
 static int own_read_all(settings *s, own_data *d) {
     npy_array x, y;
     int result;
     if (s->inputs_file == NULL || s->labels_file == NULL)
         return misuse("%s needs %s beside it%s", s->inputs_file != NULL ? "--inputs-file" : s->labels_file != NULL ? "--labels-file" : "--directions-file",
                       s->inputs_file != NULL ? "--labels-file" : "--inputs-file", "");
+    result = own_refuse_labels(s);
+    if (result != 0) return result;
     d->inputs = own_read("--inputs-file", s->inputs_file, &x, &result);
     if (result == 0) d->labels = own_read("--labels-file", s->labels_file, &y, &result);
     if (result == 0) result = own_sizes(s, &x, &y);

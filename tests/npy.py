@@ -124,6 +124,17 @@ run('--inputs-file', 'X.npy', '--labels-file', 'y.npy', '--save', 'along')
 direction = X.T.astype(float) @ y / np.linalg.norm(X.T.astype(float) @ y)
 near(np.load('along/directions.npy'), direction[None], 1e-6, 'along X\'y without directions')
 
+# ---- any number of directions, whatever the target ----
+several = np.linalg.qr(rng.standard_normal((40, 8)))[0].T
+for p in range(1, 9):
+    np.save('several.npy', several[:p])
+    result = run('--inputs-file', 'X.npy', '--labels-file', 'y.npy', '--directions-file', 'several.npy')
+    check(result['config']['directions'] == p and len(result['measured'][2]['principal_cosines']) == p and
+          len(result['predicted']) == 1, '%d directions: %s' % (p, result['config']))
+for option in (('--target', 'he3'), ('--noise', '2')):
+    done = command(*(files + option))
+    check(done.returncode == 2 and option[0] + ' does not go with --labels-file' in done.stderr, '%s beside files: %r' % (option[0], done.stderr))
+
 # ---- what the theory assumes, and says when it fails ----
 big = rng.standard_normal((800, 200))
 target = big[:, 0]
@@ -186,6 +197,7 @@ refused(saved(np.zeros(149)), 'one for each', '--labels-file')
 refused(saved(np.full(150, np.inf)), 'inf', '--labels-file')
 refused(saved(np.ones(39)), 'columns', '--directions-file')
 refused(saved(np.ones(40)), 'orthonormal', '--directions-file')
+refused(saved(np.eye(40)[:9]), 'has 9 rows, it must have from 1 to 8', '--directions-file')
 for options, word in ((('--inputs-file', 'X.npy'), '--labels-file'), (('--labels-file', 'y.npy'), '--inputs-file'),
                       (files + ('--samples', '10'), '--samples'), (files + ('--inputs', '10'), '--inputs'),
                       (('--inputs-file', 'nowhere.npy', '--labels-file', 'y.npy'), 'cannot read')):
