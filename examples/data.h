@@ -12,10 +12,16 @@
 #include <io.h>
 #endif
 
+/* The files of --save. */
+static const char *const own_names[4][4] = {{"W0", "S0", "U0", "V0"}, {"W1", "S1", "U1", "V1"}, {"W2", "S2", "U2", "V2"},
+                                            {"G1", "G2", "readout", "directions"}};
+#define OWN_NAMES 16
+
 typedef struct own_data {
     tws_real *inputs, *labels, *directions, *readout, *weights[3], *gradients[2];
     size_t rows; /* samples in the file; n of each batch is in the configuration */
-    double *right, *left; /* of the surrogate */
+    result_file saved[OWN_NAMES]; /* written, not yet in their places */
+    size_t saved_count;
 } own_data;
 
 static int own_given(const settings *s) {
@@ -151,6 +157,23 @@ static int own_refuse_labels(const settings *s) {
     return 0;
 }
 
+/* A file that is read must not be one that is saved. */
+static int own_refuse_overwriting(const settings *s) {
+    const char *input[3];
+    char path[1200];
+    size_t i, k;
+    input[0] = s->inputs_file, input[1] = s->labels_file, input[2] = s->directions_file;
+    for (i = 0; s->save != NULL && i < OWN_NAMES; i++) {
+        const named_file output = {"--save", path};
+        snprintf(path, sizeof path, "%s/%s.npy", s->save, own_names[i / 4][i % 4]);
+        for (k = 0; k < 3; k++) {
+            const int status = input[k] != NULL ? refuse_overwriting(&output, input[k]) : 0;
+            if (status != 0) return status;
+        }
+    }
+    return 0;
+}
+
 static int own_read_all(settings *s, own_data *d) {
     npy_array x, y;
     int result;
@@ -158,6 +181,7 @@ static int own_read_all(settings *s, own_data *d) {
         return misuse("%s needs %s beside it%s", s->inputs_file != NULL ? "--inputs-file" : s->labels_file != NULL ? "--labels-file" : "--directions-file",
                       s->inputs_file != NULL ? "--labels-file" : "--inputs-file", "");
     result = own_refuse_labels(s);
+    if (result == 0) result = own_refuse_overwriting(s);
     if (result != 0) return result;
     d->inputs = own_read("--inputs-file", s->inputs_file, &x, &result);
     if (result == 0) d->labels = own_read("--labels-file", s->labels_file, &y, &result);
@@ -242,52 +266,59 @@ static tws_status diagnose(settings *s, const own_data *d, outcome *o) {
 
 /* ---- saving ---- */
 
-static int own_save(const settings *s, const char *name, const void *data, size_t size, size_t rows, size_t columns) {
+/* Writes a matrix beside its place, where place_result puts it when all of them are whole. */
+static int own_save(const settings *s, own_data *d, const char *name, const void *data, size_t size, size_t rows,
+                    size_t columns) {
     char path[1200];
-    result_file file;
-    int bad;
+    result_file *file = &d->saved[d->saved_count];
     if ((size_t)snprintf(path, sizeof path, "%s/%s.npy", s->save, name) >= sizeof path) {
         fprintf(stderr, "twostep: the name of --save is too long\n");
         return EXIT_FAILED;
     }
-    if (open_result(&file, path) != 0) return EXIT_FAILED;
+    if (open_result(file, path) != 0) return EXIT_FAILED;
+    d->saved_count++;
 #if defined(_WIN32)
-    _setmode(_fileno(file.stream), _O_BINARY);
+    _setmode(_fileno(file->stream), _O_BINARY);
 #endif
-    bad = npy_write(file.stream, data, size, rows, columns);
-    return close_result(&file, !bad) != 0 || bad ? EXIT_FAILED : 0;
+    npy_write(file->stream, data, size, rows, columns);
+    return end_writing(file) ? file_failed("write", path) : 0;
 }
 
-static int own_make_folder(const char *name) {
+static void remove_folder(const char *name) {
+#if defined(_WIN32)
+    _rmdir(name);
+#else
+    rmdir(name);
+#endif
+}
+
+/* *made: 1 when it was not there before. */
+static int own_make_folder(const char *name, int *made) {
     errno = 0;
 #if defined(_WIN32)
-    if (_mkdir(name) == 0 || errno == EEXIST) return 0;
+    *made = _mkdir(name) == 0;
 #else
-    if (mkdir(name, 0777) == 0 || errno == EEXIST) return 0;
+    *made = mkdir(name, 0777) == 0;
 #endif
-    return file_failed("make the folder", name);
+    return *made || errno == EEXIST ? 0 : file_failed("make the folder", name);
 }
 
 /* Singular values and vectors of one matrix. */
-static int own_save_svd(settings *s, const own_data *d, int which) {
+static int own_save_svd(settings *s, own_data *d, int which) {
     const tws_config *c = &s->config;
     const size_t top = c->top;
     tws_svd_options svd = tws_default_svd_options(top);
     double *values = (double *)malloc(top * sizeof(double)), *left = (double *)malloc(top * c->neurons * sizeof(double));
     double *right = (double *)malloc(top * c->inputs * sizeof(double));
-    char name[8];
     int result = EXIT_FAILED;
     tws_status status = TWS_OUT_OF_MEMORY;
     svd.seed = c->seed;
     if (values != NULL && left != NULL && right != NULL)
         status = tws_svd(&s->context, &svd, d->weights[which], c->neurons, c->inputs, c->inputs, values, left, right, NULL, NULL);
     if (status == TWS_OK || status == TWS_NOT_CONVERGED) {
-        snprintf(name, sizeof name, "S%d", which);
-        result = own_save(s, name, values, sizeof(double), top, 0);
-        snprintf(name, sizeof name, "U%d", which);
-        if (result == 0) result = own_save(s, name, left, sizeof(double), top, c->neurons);
-        snprintf(name, sizeof name, "V%d", which);
-        if (result == 0) result = own_save(s, name, right, sizeof(double), top, c->inputs);
+        result = own_save(s, d, own_names[which][1], values, sizeof(double), top, 0);
+        if (result == 0) result = own_save(s, d, own_names[which][2], left, sizeof(double), top, c->neurons);
+        if (result == 0) result = own_save(s, d, own_names[which][3], right, sizeof(double), top, c->inputs);
     } else {
         result = explain(s, status);
     }
@@ -297,18 +328,25 @@ static int own_save_svd(settings *s, const own_data *d, int which) {
     return result;
 }
 
-static int own_save_all(settings *s, const own_data *d) {
+/* All files or, where one of them fails, none. */
+static int own_save_all(settings *s, own_data *d) {
     const tws_config *c = &s->config;
-    static const char *const weights[] = {"W0", "W1", "W2"}, *const gradients[] = {"G1", "G2"};
-    int result = own_make_folder(s->save), k;
+    int made, result = own_make_folder(s->save, &made), placed = 0, k;
+    size_t i;
     for (k = 0; result == 0 && k < 3; k++) {
-        result = own_save(s, weights[k], d->weights[k], sizeof(tws_real), c->neurons, c->inputs);
+        result = own_save(s, d, own_names[k][0], d->weights[k], sizeof(tws_real), c->neurons, c->inputs);
         if (result == 0) result = own_save_svd(s, d, k);
     }
     for (k = 0; result == 0 && k < 2; k++)
-        result = own_save(s, gradients[k], d->gradients[k], sizeof(tws_real), c->neurons, c->inputs);
-    if (result == 0) result = own_save(s, "readout", d->readout, sizeof(tws_real), c->neurons, 0);
-    if (result == 0) result = own_save(s, "directions", d->directions, sizeof(tws_real), c->target.directions, c->inputs);
+        result = own_save(s, d, own_names[3][k], d->gradients[k], sizeof(tws_real), c->neurons, c->inputs);
+    if (result == 0) result = own_save(s, d, own_names[3][2], d->readout, sizeof(tws_real), c->neurons, 0);
+    if (result == 0)
+        result = own_save(s, d, own_names[3][3], d->directions, sizeof(tws_real), c->target.directions, c->inputs);
+    for (i = 0; i < d->saved_count; i++) {
+        if (place_result(&d->saved[i], result == 0) != 0) result = EXIT_FAILED;
+        placed |= result == 0;
+    }
+    if (made && !placed) remove_folder(s->save);
     return result;
 }
 

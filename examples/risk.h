@@ -679,7 +679,7 @@ static int risk_work(settings *s) {
     for (i = 0; status == TWS_OK && i < count; i++) {
         status = risk_compute(plans + i, results + i);
         if (status != TWS_OK) result = explain(plans[i].s, status);
-        else if (!s->quiet && (s->json == NULL || strcmp(s->json, "-") != 0)) {
+        else if (wants_report(s)) {
             if (i > 0) printf("\n");
             risk_print(plans + i, results + i);
         }

@@ -570,15 +570,11 @@ static int scale_work(settings *s) {
     static scale_result r;
     result_file files[3];
     const char *names[3];
-    const int talk = !s->quiet && (s->json == NULL || strcmp(s->json, "-") != 0) &&
-                     (s->svg == NULL || strcmp(s->svg, "-") != 0) && (s->out == NULL || strcmp(s->out, "-") != 0);
-    int result = scale_ladder(s, &r), k, plain = 0, computed, kept[3];
+    int result = scale_ladder(s, &r), k, computed, kept[3];
     if (result != 0) return result;
     r.seeds = (size_t)s->seeds;
     names[0] = s->json, names[1] = s->svg, names[2] = s->out;
     memset(files, 0, sizeof files);
-    for (k = 0; k < 3; k++) plain += names[k] != NULL && strcmp(names[k], "-") == 0;
-    if (plain > 1) return misuse("only one of --json, --svg and --out can be '-', standard output%s%s%s", "", "", "");
     for (k = 0; k < 3 && result == 0; k++)
         if (names[k] != NULL) result = open_result(&files[k], names[k]);
     r.squares = (double *)calloc(r.count * r.seeds, SCALE_ORDERS * sizeof *r.squares);
@@ -598,7 +594,7 @@ static int scale_work(settings *s) {
     kept[0] = kept[2] = computed;
     for (k = 0; k < 3; k++)
         if (close_result(&files[k], kept[k]) != 0) result = EXIT_FAILED;
-    if (computed && talk) scale_print(s, &r);
+    if (computed && wants_report(s)) scale_print(s, &r);
     free(r.squares);
     free(r.grams);
     return result;

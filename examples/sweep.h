@@ -495,19 +495,14 @@ static int cut_file(sweep_file *file, size_t length) {
 
 /* Opens the file to append to, with the rows that are in it already. */
 static int open_sweep_file(sweep_table *t, sweep_file *file, const char *name) {
-    int is_folder = 0, status = 0;
+    int status = 0;
     size_t length = 0, good = 0;
     char *text = NULL;
     memset(file, 0, sizeof *file);
-    file->name = name;
-    errno = 0;
-    if (name == NULL || strcmp(name, "-") == 0) {
-        file->stream = stdout;
-        file->name = "standard output";
-    } else if (is_special(name, &is_folder)) {
-        if (is_folder) errno = EISDIR;
-        else file->stream = fopen(name, "w");
-    } else {
+    if (name == NULL) name = "-";
+    file->name = is_standard_output(name) ? "standard output" : name;
+    if (!open_direct(name, &file->stream)) {
+        errno = 0;
         file->plain = 1;
         file->stream = fopen(name, "ab+"); /* creates it, loses nothing */
     }
@@ -731,9 +726,11 @@ static int draw_table(const sweep_table *t, const char *name) {
     bad = open_result(&file, name);
     if (bad == 0) {
         out = plot_to_file(file.stream);
+        errno = 0;
         bad = plot_phase_svg(&out, &phase);
+        if (bad != 0) file_failed("write", file.name);
         plot_free(&out);
-        if (close_result(&file, 1) != 0) bad = EXIT_FAILED;
+        if (close_result(&file, bad == 0) != 0) bad = EXIT_FAILED;
     }
     free(values);
     return bad != 0 ? EXIT_FAILED : 0;
@@ -809,17 +806,13 @@ static void print_table(const sweep_table *t) {
     printf(" alpha2  alpha1 from %.3g to %.3g\n", t->alpha1[0], t->alpha1[t->rows - 1]);
 }
 
-static int is_standard_output(const char *name) { return name != NULL && strcmp(name, "-") == 0; }
-
 /* Figure, JSON and table, once all is there. */
 static int finish_table(const sweep_table *t) {
     const settings *s = t->s;
     int status = 0;
     if (s->json != NULL) status = json_table(t, s->json);
     if (status == 0 && s->svg != NULL) status = draw_table(t, s->svg);
-    if (status == 0 && !s->quiet && s->out != NULL && !is_standard_output(s->out) && !is_standard_output(s->json) &&
-        !is_standard_output(s->svg) && t->rows <= 34)
-        print_table(t);
+    if (status == 0 && s->out != NULL && wants_report(s) && t->rows <= 34) print_table(t);
     return status;
 }
 

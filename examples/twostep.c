@@ -5,7 +5,7 @@
  * prints what the weights of a two-layer network have learned after no, one and two steps of
  * gradient descent. `twostep help` lists the commands and options. */
 #if !defined(_WIN32)
-#define _XOPEN_SOURCE 700 /* open, fdopen, realpath: a result file is never torn */
+#define _XOPEN_SOURCE 700 /* open, fdopen, readlink: a result file is never torn */
 #define _DARWIN_C_SOURCE 1
 #endif
 #define TWOSTEP_IMPLEMENTATION
@@ -98,6 +98,8 @@ static double real_dot(const tws_real *a, const tws_real *b, size_t count) {
     for (i = 0; i < count; i++) sum += (double)a[i] * (double)b[i];
     return sum;
 }
+
+#include "files.h"
 
 /* ---- options ---- */
 
@@ -547,7 +549,8 @@ static int settle_settings(settings *s) {
 }
 
 static int finish_settings(settings *s) {
-    const int status = check_kernel(s);
+    int status = check_kernel(s);
+    if (status == 0) status = check_outputs(s);
     return status != 0 ? status : settle_settings(s);
 }
 
@@ -830,115 +833,6 @@ static void json_report(FILE *f, const settings *s, const outcome *o) {
     fputs(" }\n", f);
 }
 
-static int file_failed(const char *what, const char *name) {
-    fprintf(stderr, "twostep: cannot %s '%s': %s\n", what, name, errno != 0 ? strerror(errno) : "unknown error");
-    return EXIT_FAILED;
-}
-
-/* A file on its way: written beside its place under an unused name and renamed when whole. What is
-   there already and is no plain file (a device, a pipe) is written to directly, and a link keeps
-   pointing to its file. */
-typedef struct result_file {
-    const char *name;
-    char *place, *partial; /* where it will stand, and meanwhile; NULL when written directly */
-    FILE *stream;
-} result_file;
-
-static char *copy_text(const char *text, size_t room) {
-    char *copy = (char *)malloc(strlen(text) + room + 1);
-    if (copy != NULL) strcpy(copy, text);
-    return copy;
-}
-
-/* Opens the first unused NAME.partialK; NULL with errno set. */
-static FILE *open_partial(result_file *file) {
-    int k;
-    for (k = 0; k < 100; k++) {
-        sprintf(file->partial, "%s.partial%d", file->place, k);
-#if defined(_WIN32)
-        FILE *taken = fopen(file->partial, "rb");
-        if (taken == NULL) return fopen(file->partial, "w");
-        fclose(taken);
-#else
-        const int descriptor = open(file->partial, O_WRONLY | O_CREAT | O_EXCL, 0666);
-        if (descriptor >= 0) return fdopen(descriptor, "w");
-        if (errno != EEXIST) return NULL;
-#endif
-    }
-    return NULL;
-}
-
-/* 1 when name is there and is neither a plain file nor missing: to be written directly. A folder
-   is an error. */
-static int is_special(const char *name, int *is_folder) {
-    *is_folder = 0;
-#if !defined(_WIN32)
-    {
-        struct stat about;
-        if (stat(name, &about) != 0) return 0;
-        *is_folder = S_ISDIR(about.st_mode) ? 1 : 0;
-        return !S_ISREG(about.st_mode);
-    }
-#else
-    (void)name;
-    return 0;
-#endif
-}
-
-static int open_result(result_file *file, const char *name) {
-    int is_folder;
-    memset(file, 0, sizeof *file);
-    file->name = name;
-    errno = 0;
-    if (strcmp(name, "-") == 0) {
-        file->stream = stdout;
-        file->name = "standard output";
-    } else if (is_special(name, &is_folder)) {
-        if (is_folder) errno = EISDIR;
-        else file->stream = fopen(name, "w");
-    } else {
-#if !defined(_WIN32)
-        file->place = realpath(name, NULL);
-#endif
-        if (file->place == NULL) file->place = copy_text(name, 0);
-        file->partial = file->place != NULL ? copy_text(file->place, 16) : NULL;
-        errno = 0;
-        if (file->partial != NULL) file->stream = open_partial(file);
-        if (file->stream == NULL) {
-            free(file->partial);
-            free(file->place);
-            file->partial = file->place = NULL;
-        }
-    }
-    return file->stream != NULL ? 0 : file_failed("write", name);
-}
-
-/* Keeps the file, or drops it when keep is 0 or something went wrong on the way. */
-static int close_result(result_file *file, int keep) {
-    int bad;
-    if (file->stream == NULL) return 0;
-    errno = 0;
-    bad = ferror(file->stream) != 0;
-    bad |= (file->stream == stdout ? fflush(stdout) : fclose(file->stream)) != 0;
-    if (file->partial != NULL) {
-#ifdef _WIN32
-        if (keep && !bad) remove(file->place);
-#endif
-        if (keep && !bad) bad = rename(file->partial, file->place) != 0;
-        if (bad || !keep) {
-            const int why = errno;
-            remove(file->partial);
-            errno = why;
-        }
-    }
-    if (bad && keep) file_failed("write", file->name);
-    free(file->partial);
-    free(file->place);
-    file->stream = NULL;
-    file->partial = file->place = NULL;
-    return bad && keep ? EXIT_FAILED : 0;
-}
-
 /* ---- tables ---- */
 
 static void print_header(const settings *s) {
@@ -1133,15 +1027,14 @@ static void print_report(const settings *s, const outcome *o, const show *pictur
 static int open_results(const settings *s, result_file *json, result_file *svg) {
     memset(json, 0, sizeof *json);
     memset(svg, 0, sizeof *svg);
-    if (s->json != NULL && s->svg != NULL && strcmp(s->json, "-") == 0 && strcmp(s->svg, "-") == 0)
-        return misuse("--json and --svg are both '-', only one of them can have standard output%s%s%s", "", "", "");
     if (s->json != NULL && open_result(json, s->json) != 0) return EXIT_FAILED;
     if (s->svg != NULL && open_result(svg, s->svg) != 0) {
         close_result(json, 0);
         return EXIT_FAILED;
     }
     /* the main job draws unasked, and does without where it must not write */
-    if (s->svg == NULL && s->command == COMMAND_MAIN && !s->quiet) open_result(svg, "twostep.svg");
+    if (s->svg == NULL && s->command == COMMAND_MAIN && !s->quiet && (s->json == NULL || !same_file(s->json, "twostep.svg")))
+        open_result(svg, "twostep.svg");
     return 0;
 }
 
@@ -1149,8 +1042,7 @@ static int work(settings *s) {
     static outcome o; /* about 10 KB, too much for a small stack */
     static show pictures;
     result_file json, svg;
-    const int report = !s->quiet && (s->json == NULL || strcmp(s->json, "-") != 0) &&
-                       (s->svg == NULL || strcmp(s->svg, "-") != 0);
+    const int report = wants_report(s);
     int result, wanted, computed, drawn;
     if (s->command == COMMAND_SWEEP) return sweep_work(s);
     if (s->command == COMMAND_PLOT) return sweep_plot(s);
@@ -1249,7 +1141,7 @@ int main(int count, char **arguments) {
     signal(SIGPIPE, SIG_IGN);
 #endif
     status = run_command(count, arguments);
-    errno = 0;
+    if (!ferror(stdout)) errno = 0;
     if ((fflush(stdout) != 0 || ferror(stdout)) && status == 0) return file_failed("write", "standard output");
     return status;
 }

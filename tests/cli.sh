@@ -119,6 +119,64 @@ fi
 if mknod null.json c 1 3 2>/dev/null; then
     ./twostep run $small --quiet --json null.json && [ -c null.json ]; check $? "a device is written to, not replaced"
 fi
+ln -s yet.json dangling.json
+./twostep theory --quiet --json dangling.json && [ -L dangling.json ] && [ ! -L yet.json ] && grep -q '"command"' yet.json; check $? "a link to a file that is not there yet is replaced"
+ln -s folder/../dangling.json twice.json; rm yet.json
+./twostep theory --quiet --json twice.json && [ -L dangling.json ] && grep -q '"command"' yet.json; check $? "a link to a link is replaced"
+ln -s circle.json circle.json
+./twostep theory --quiet --json circle.json 2>err; [ $? -eq 1 ] && grep -q "cannot write 'circle.json'" err; check $? "a circle of links: $(cat err)"
+echo secret >mode.json && chmod 600 mode.json
+./twostep theory --quiet --json mode.json; case $(ls -l mode.json) in -rw-------*) ok ;; *) no "the permissions of a file change: $(ls -l mode.json)" ;; esac
+if [ -e /dev/stdout ] && [ -d /dev/fd ]; then
+    (echo a; ./twostep theory --quiet --json /dev/stdout; echo b) >streamed
+    [ "$(head -n 1 streamed)" = a ] && [ "$(tail -n 1 streamed)" = b ] && grep -q '"command"' streamed; check $? "/dev/stdout is not a stream"
+    (echo a; ./twostep theory --quiet --json /dev/fd/3 3>&1; echo b) >streamed
+    [ "$(head -n 1 streamed)" = a ] && [ "$(tail -n 1 streamed)" = b ] && grep -q '"command"' streamed; check $? "/dev/fd/3 is not a stream"
+    grid='--neurons 40 --inputs 30 --samples 60 --alpha1 0.3 --alpha2 0.3 --quiet'
+    (echo a; ./twostep sweep $grid --out /dev/stdout; echo b) >streamed
+    [ "$(head -n 1 streamed)" = a ] && [ "$(tail -n 1 streamed)" = b ] && [ "$(wc -l <streamed)" -eq 5 ]; check $? "a sweep to /dev/stdout"
+fi
+
+# ---- one result to a file, none over what is read, one to standard output ----
+
+# apart WORD ARGUMENTS...: refused before anything is computed, printed or written
+apart() {
+    apart_word=$1
+    shift
+    ./twostep "$@" >out 2>err
+    got=$?
+    [ $got -eq 2 ] && [ ! -s out ] && [ "$(wc -l <err)" -eq 1 ] && grep -q -e "$apart_word" err; check $? "twostep $*: $got $(cat err)"
+}
+cells='--neurons 40 --inputs 30 --samples 60 --alpha1 0.3 --alpha2 0.3:0.4:2'
+mkdir apart && cd apart && ln -s ../twostep twostep
+both='both the file' stdout='both go to standard output'
+apart "--json and --svg are $both 'f'" run --json f --svg f
+apart "$both" run --json f --svg ./f
+apart "$both" compare --json f --svg f
+apart "$both" risk --json f --svg f
+apart "$both" scale --json f --out f
+apart "$both" scale --svg f --out f
+apart "--svg and --out are $both" sweep $cells --out f --svg f
+apart "$stdout" run --json - --svg -
+apart "$stdout" risk --json - --svg -
+apart "$stdout" scale --json - --out -
+apart "--json and --out $stdout" sweep $cells --json -
+apart "--svg and --out $stdout" sweep $cells --svg -
+apart "$stdout" sweep $cells --out f --json - --svg -
+rm out err; [ "$(ls)" = twostep ]; check $? "refused, and yet written: $(ls)"
+./twostep sweep $cells --out a.csv --quiet && cp a.csv b.csv && ln -s a.csv c.csv
+apart "svg is 'a.csv', which is to be read" plot a.csv --svg a.csv
+apart "svg is 'c.csv', which is to be read" plot a.csv --svg c.csv
+apart "json is 'a.csv', which is to be read" sweep --merge b.csv a.csv --json a.csv --out d.csv
+apart "svg is 'a.csv', which is to be read" sweep --merge a.csv --svg a.csv
+cmp -s a.csv b.csv; check $? "a refused result costs a file"
+./twostep sweep --merge a.csv b.csv --out a.csv --quiet && cmp -s a.csv b.csv; check $? "merging into one of the files"
+./twostep run $small --quiet --json /dev/null --svg /dev/null; check $? "two results to /dev/null"
+./twostep sweep $cells --out f.csv --json - >out; [ "$(head -c 1 out)" = '{' ] && tail -c 4 out | grep -q '}'; check $? "sweep --json - prints more than JSON"
+small_risk='risk --neurons 30 --inputs 20 --samples 40 --test-samples 50 --ridge-samples 30 --lambda 1e-2:1:2'
+./twostep $small_risk --svg - >out && [ "$(head -c 4 out)" = '<svg' ]; check $? "risk --svg - prints more than the figure"
+rm -f twostep.svg && ./twostep $small --json twostep.svg >out && grep -q '"command"' twostep.svg; check $? "the figure drawn unasked takes the place of a result"
+cd ..
 echo before >kept.json; ./twostep run --neurons 1e6 --inputs 1e6 --samples 1e6 --quiet --json kept.json 2>err
 [ "$(cat kept.json)" = before ]; check $? "a failed run leaves the old file"
 ls *.partial[1-9]* >/dev/null 2>&1; [ $? -ne 0 ]; check $? "partial files are left"

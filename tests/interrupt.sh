@@ -109,6 +109,7 @@ if [ -w /dev/full ]; then
     grep -q '"measured"' kept.json; check $? "a picture that cannot be written costs the JSON"
     ./twostep sweep $grid --out /dev/full >out 2>err; refused $? "sweep to a full device"
     ./twostep plot want.csv --svg /dev/full >out 2>err; refused $? "plot to a full device"
+    [ "$(wc -l <err)" -eq 1 ] && ! grep -q unknown err; check $? "plot to a full device does not say why: $(cat err)"
     ./twostep run $small --json - >/dev/full 2>err; refused $? "JSON to a full standard output"
     ./twostep sweep $grid >/dev/full 2>err; refused $? "sweep to a full standard output"
 else
@@ -124,6 +125,13 @@ for option in json svg; do
     cmp -s old small/a.$option; check $? "the old file is gone where there is little room: $option"
 done
 [ "$(ls small | wc -l)" -eq 2 ]; check $? "left where there is little room: $(ls small)"
+./twostep run $small --save small/whole 2>err && mkdir small/part && cp small/whole/W0.npy small/part
+for folder in new part; do # a new folder, and one that is there
+    cramped ./twostep run $small --save small/$folder --json small/s.json >out 2>err; refused $? "--save where there is little room"
+    [ "$(wc -l <err)" -eq 1 ] && [ ! -e small/s.json ]; check $? "--save where there is little room: $(cat err)"
+done
+[ ! -e small/new ] && [ "$(ls small/part)" = W0.npy ] && cmp -s small/part/W0.npy small/whole/W0.npy
+check $? "--save where there is little room leaves $(ls small/new small/part)"
 # begun FILE WHAT: the beginning of the whole sweep, which --resume completes where there is room.
 begun() {
     head -c "$(wc -c <"$1")" want.csv | cmp -s - "$1"; check $? "$2 holds other bytes than the whole one"

@@ -205,5 +205,13 @@ for options, word in ((('--inputs-file', 'X.npy'), '--labels-file'), (('--labels
     check(done.returncode == 2 and word in done.stderr and done.stderr.count('\n') == 1, '%s: %r' % (options, done.stderr))
 done = command(*(files + ('--save', 'X.npy')))
 check(done.returncode == 1 and 'twostep: cannot' in done.stderr, 'a file in place of a folder: %r' % done.stderr)
+shutil.copytree('out-reuse', 'again')
+np.save('again/W0.npy', X)
+done = command('--inputs-file', 'again/W0.npy', '--labels-file', 'y.npy', '--save', 'again')
+check(done.returncode == 2 and 'which is to be read' in done.stderr and np.array_equal(np.load('again/W0.npy'), X),
+      'saved over what is read: %r' % done.stderr)
+done = command(*(files + ('--json', 'y.npy')))
+check(done.returncode == 2 and 'which is to be read' in done.stderr and np.array_equal(np.load('y.npy'), y),
+      'a result over what is read: %r' % done.stderr)
 print('%d passed, %d failed' % (passed, failed))
 sys.exit(failed > 0)
