@@ -654,7 +654,8 @@ static int risk_page(settings *s, settings *panels, risk_plan *plans) {
         tws_target_named(p->target, &p->config.target);
         p->ridge_samples = new_samples[i];
         if (!risk_given(s, "--seeds")) p->seeds = 4;
-        status = risk_make_plan(plans + i, p, titles[i], panel_titles[i]);
+        status = check_seeds(p);
+        if (status == 0) status = risk_make_plan(plans + i, p, titles[i], panel_titles[i]);
     }
     return status;
 }

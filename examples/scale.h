@@ -16,7 +16,7 @@
  * standard errors above zero, and eigenvalues are those of the rows and columns of resolved orders. */
 
 #define SCALE_ORDERS 4
-#define SCALE_RUNGS 64   /* most sizes */
+#define SCALE_RUNGS LADDER_MOST
 #define SCALE_CURVE 32   /* points of the predicted curves */
 #define SCALE_FAR 1e10   /* where they end */
 
@@ -472,7 +472,7 @@ static void scale_name(char *name, size_t size, const settings *s, const scale_r
 static int scale_svg(FILE *f, const settings *s, const scale_result *r) {
     static double x[SCALE_RUNGS], y[SCALE_ORDERS][SCALE_RUNGS], error[SCALE_ORDERS][SCALE_RUNGS];
     static double curve[SCALE_ORDERS][SCALE_CURVE], line[SCALE_ORDERS][2], ends[2];
-    static char names[SCALE_ORDERS][80], note[600];
+    static char names[SCALE_ORDERS][80], note[600 + 2 * NAME_ROOM];
     plot_series series[3 * SCALE_ORDERS];
     plot_chart chart;
     plot_out out = plot_to_file(f);
@@ -528,19 +528,21 @@ static int scale_svg(FILE *f, const settings *s, const scale_result *r) {
 
 /* ---- the command ---- */
 
-/* Sizes even in the logarithm. */
+/* Inputs and samples grow with N. */
 static int scale_ladder(const settings *s, scale_result *r) {
-    const double steps = s->ladder.count;
+    char first[32], last[64];
     size_t i;
-    if (steps > SCALE_RUNGS || floor(s->ladder.low) < s->ladder.low || floor(s->ladder.high) < s->ladder.high)
-        return misuse("--neurons wants whole numbers LO and HI, and COUNT from 1 to 64%s%s%s", "", "", "");
-    r->count = (size_t)steps;
+    r->count = (size_t)s->ladder.count;
     for (i = 0; i < r->count; i++) {
-        const double share = r->count > 1 ? (double)i / (steps - 1.0) : 0.0;
-        const double n = floor(s->ladder.low * pow(s->ladder.high / s->ladder.low, share) + 0.5);
+        const double n = ladder_size(&s->ladder, i);
         const tws_theory_input input = scale_input(s, n);
-        if (input.inputs > 2147483648.0 || input.samples > 2147483648.0)
-            return misuse("--inputs and --samples grow with N beyond 2147483648%s%s%s", "", "", "");
+        const int inputs = input.inputs > 2147483648.0;
+        if (inputs || input.samples > 2147483648.0) {
+            snprintf(first, sizeof first, "%.9g", inputs ? s->inputs : s->samples);
+            snprintf(last, sizeof last, "%.9g at N = %.9g", inputs ? input.inputs : input.samples, n);
+            return misuse("--%s is %s and grows with N to %s, it may grow to 2147483648", inputs ? "inputs" : "samples",
+                          first, last);
+        }
         r->rungs[i].neurons = (size_t)n;
         r->rungs[i].inputs = (size_t)input.inputs;
         r->rungs[i].samples = (size_t)input.samples;

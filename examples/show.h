@@ -269,7 +269,7 @@ static int show_svg(FILE *f, const show *w, const outcome *o) {
     const settings *s = w->s;
     const tws_config *c = &s->config;
     const size_t count = show_panels(w, o, panels, titles);
-    static char note[640];
+    static char note[400 + 2 * NAME_ROOM];
     snprintf(note, sizeof note,
              "N = %.9g, d = %.9g, n = %.9g, %s student, %s target, steps %.3g N^{%.3g} = %.3g and %.3g N^{%.3g} = %.3g, "
              "seed %llu. A dot is as high as the outlier's right singular vector is aligned with the target.",

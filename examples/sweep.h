@@ -13,6 +13,7 @@
 
 
 #define SWEEP_LINE 4096 /* longest row: 6 + 2 x 64 numbers */
+#define SWEEP_HEADER (600 + 2 * NAME_ROOM)
 #define SWEEP_MOST_CELLS 1e7
 
 enum { SWEEP_UNKNOWN, SWEEP_PREDICTED, SWEEP_REFUSED };
@@ -31,7 +32,7 @@ typedef struct sweep_table {
     unsigned char *known;
     double *edge;
     size_t *outliers;
-    char header[1024], names[2048]; /* the first two lines of the file */
+    char header[SWEEP_HEADER], names[2048]; /* the first two lines of the file */
 } sweep_table;
 
 /* ---- the configuration, as text ---- */
@@ -105,9 +106,23 @@ static void sweep_names(const settings *s, char *names, size_t size) {
     add_word(names, size, "%s", ",captured");
 }
 
+/* Text of a file for a sentence: without what would move the cursor. */
+static const char *tame(char *text) {
+    char *at;
+    for (at = text; *at != '\0'; at++)
+        if ((unsigned char)*at < 0x20 || *at == 0x7f) *at = '?';
+    return text;
+}
+
+/* Another system's editor may have changed the line ends. */
+static int check_line_end(const char *name, const char *line, size_t length) {
+    if (length == 0 || line[length - 1] != '\r') return 0;
+    return misuse("'%s' has line ends of CR LF, those of 'twostep sweep' are plain LF%s%s", name, "", "");
+}
+
 /* Says where two headers differ. */
 static int other_configuration(const char *name, const char *theirs, const char *ours) {
-    char option_name[160] = "", a[160], b[160];
+    char option_name[NAME_ROOM] = "", a[NAME_ROOM], b[NAME_ROOM];
     for (;;) {
         const size_t la = strcspn(theirs, " "), lb = strcspn(ours, " ");
         snprintf(a, sizeof a, "%.*s", (int)la, theirs);
@@ -118,12 +133,16 @@ static int other_configuration(const char *name, const char *theirs, const char 
         theirs += la + 1;
         ours += lb + 1;
     }
-    if (strncmp(option_name, "--", 2) != 0)
+    if (strcmp(a, "double") == 0 && strcmp(b, "sweep") == 0)
+        fprintf(stderr, "twostep: '%s' was made with numbers of double, this build has float: compile with -DTWOSTEP_DOUBLE\n", name);
+    else if (strcmp(a, "sweep") == 0 && strcmp(b, "double") == 0)
+        fprintf(stderr, "twostep: '%s' was made with numbers of float, this build has double: compile without -DTWOSTEP_DOUBLE\n", name);
+    else if (strncmp(option_name, "--", 2) != 0)
         fprintf(stderr, "twostep: '%s' was not made by 'twostep sweep' of version %s, which alone can go on with it\n",
                 name, TWS_VERSION_TEXT);
     else
         fprintf(stderr, "twostep: '%s' was made with %s %s, here it is %s; both must be the same sweep\n", name,
-                option_name, a, b);
+                option_name, tame(a), b);
     return EXIT_MISUSE;
 }
 
@@ -201,10 +220,6 @@ static int open_table(sweep_table *t, settings *s) {
         snprintf(number, sizeof number, "%.9g", s->alphas1.count * s->alphas2.count * s->seeds);
         return misuse("--alpha1, --alpha2 and --seeds make %s cells, they may make at most 1e7%s%s", number, "", "");
     }
-    if (s->config.seed > UINT64_MAX - (t->seeds - 1)) {
-        snprintf(number, sizeof number, "%.9g", s->seeds);
-        return misuse("--seeds is %s, --seed and the following ones must stay below 2^64%s%s", number, "", "");
-    }
     t->cells = t->rows * t->columns * t->seeds;
     t->line = (char **)calloc(t->cells, sizeof *t->line);
     t->alpha1 = (double *)calloc(t->rows, sizeof(double));
@@ -264,6 +279,23 @@ static size_t place_of(const double *list, size_t count, const char *text) {
     return count;
 }
 
+/* A number as JSON has it, which is how rows write them. */
+static int is_json_number(const char *text) {
+    text += *text == '-';
+    if (!isdigit((unsigned char)*text) || (text[0] == '0' && isdigit((unsigned char)text[1]))) return 0;
+    text += strspn(text, "0123456789");
+    if (*text == '.') {
+        if (!isdigit((unsigned char)*++text)) return 0;
+        text += strspn(text, "0123456789");
+    }
+    if (*text == 'e' || *text == 'E') {
+        text += text[1] == '-' || text[1] == '+' ? 2 : 1;
+        if (!isdigit((unsigned char)*text)) return 0;
+        text += strspn(text, "0123456789");
+    }
+    return *text == '\0';
+}
+
 /* The cell that a row is about; t->cells if it is no whole row of this sweep. */
 static size_t cell_of(const sweep_table *t, const char *line) {
     const size_t fields = field_count(t);
@@ -274,14 +306,15 @@ static size_t cell_of(const sweep_table *t, const char *line) {
     row = place_of(t->alpha1, t->rows, text);
     if (row_field(line, 1, text, sizeof text) <= 0) return t->cells;
     column = place_of(t->alpha2, t->columns, text);
-    if (row_field(line, 2, text, sizeof text) <= 0 || !parse_seed(text, &seed)) return t->cells;
+    if (row_field(line, 2, text, sizeof text) <= 0 || !is_json_number(text) || !parse_seed(text, &seed)) return t->cells;
     if (row == t->rows || column == t->columns || seed < t->s->config.seed ||
         seed - t->s->config.seed >= t->seeds)
         return t->cells;
     for (i = 3; i < fields; i++) {
         double value;
         const int length = row_field(line, i, text, sizeof text);
-        if (length < 0 || (length > 0 && !parse_real(text, &value))) return t->cells;
+        if (length < 0 || (length > 0 && (!is_json_number(text) || !parse_real(text, &value)))) return t->cells;
+        if (i < 6 && strspn(text, "0123456789") < (size_t)length) return t->cells; /* counts */
         if (length == 0 && (i == 3 || i + 1 == fields)) return t->cells;
     }
     if (row_field(line, fields, text, sizeof text) >= 0) return t->cells;
@@ -435,6 +468,7 @@ static int take_rows(sweep_table *t, const char *name, char *text, size_t length
         if (length <= strlen(t->header) && strncmp(text, t->header, length) == 0) return 0;
         return other_configuration(name, text, t->header);
     }
+    if (check_line_end(name, text, (size_t)(end - text)) != 0) return EXIT_MISUSE;
     *end = '\0';
     if (strcmp(line, t->header) != 0) return other_configuration(name, line, t->header);
     for (line = end + 1; (end = (char *)memchr(line, '\n', length - (size_t)(line - text))) != NULL; line = end + 1) {
@@ -445,7 +479,7 @@ static int take_rows(sweep_table *t, const char *name, char *text, size_t length
         if (number > 2 ? (cell = cell_of(t, line)) == t->cells : strcmp(line, t->names) != 0) {
             if (end + 1 == text + length) break; /* a torn last row that happens to have an end */
             fprintf(stderr, "twostep: line %lu of '%s' is not a row of this sweep: '%.40s'\n", (unsigned long)number,
-                    name, line);
+                    name, tame(line));
             return EXIT_FAILED;
         }
         *good = (size_t)(end + 1 - text);
@@ -836,13 +870,14 @@ static int merge_options(const settings *s) {
 /* Puts the settings that a file was made with in place of those of s, which keeps its files. */
 static int adopt_header(settings *s, const char *name, const char *text) {
     static settings theirs;
-    char words[1024];
+    char words[SWEEP_HEADER];
     const size_t length = strcspn(text, "\n");
     int status;
     if (length >= sizeof words) return misuse("'%s' is no file of 'twostep sweep': its first line is too long%s%s", name, "", "");
     memcpy(words, text, length);
     words[length] = '\0';
-    status = settings_from_header(&theirs, name, words);
+    status = check_line_end(name, text, length);
+    if (status == 0) status = settings_from_header(&theirs, name, words);
     if (status != 0) return status;
     theirs.context.threads = (unsigned)s->threads;
     theirs.json = s->json, theirs.svg = s->svg, theirs.out = s->out;

@@ -46,6 +46,9 @@ typedef enum command_id {
     COMMAND_HELP
 } command_id;
 
+#define NAME_ROOM 512 /* for nine numbers of 50 letters */
+#define LADDER_MOST 64 /* sizes of scale */
+
 /* LO:HI:COUNT */
 typedef struct range {
     double low, high, count;
@@ -58,7 +61,7 @@ typedef struct settings {
     double memory_budget; /* bytes of the whole run; 0: none was given */
     tws_config config;
     tws_context context;
-    char activation[160], target[160]; /* as typed, for the report */
+    char activation[NAME_ROOM], target[NAME_ROOM]; /* as typed, for the report */
     const char *json, *svg, *batches;
     int quiet, progress, ascii;
     range alphas1, alphas2; /* of a sweep */
@@ -111,6 +114,7 @@ typedef enum option_kind {
     OPTION_NAME, /* a word that a function understands */
     OPTION_TEXT,
     OPTION_RANGE, /* LO:HI:COUNT */
+    OPTION_LADDER, /* the same, of sizes */
     OPTION_SHARD, /* I/M */
     OPTION_FILES, /* all words up to the next option */
     OPTION_FLAG
@@ -140,8 +144,8 @@ typedef struct option {
 static const option options[] = {
     {"--neurons", OPTION_COUNT, FIELD(neurons), 2, 1e15, MODEL_COMMANDS & ~SCALE, "N",
      "a whole number from 2 to 1e15 (2147483648 when simulated)", "hidden units (1024)"},
-    {"--neurons", OPTION_RANGE, FIELD(ladder), 16.0, 1e6, SCALE, "L:H:C",
-     "LO:HI:COUNT with whole numbers 16 <= LO < HI <= 1e6 and COUNT from 2 to 64, or one number",
+    {"--neurons", OPTION_LADDER, FIELD(ladder), 16.0, 1e6, SCALE, "L:H:C",
+     "LO:HI:COUNT with whole numbers 16 <= LO < HI <= 1e6 and COUNT from 2 to 64, all sizes different, or one number",
      "sizes N, evenly in the logarithm (200:1600:4)"},
     {"--inputs", OPTION_COUNT, FIELD(inputs), 2, 1e15, MODEL_COMMANDS, "d",
      "a whole number from 2 to 1e15 (2147483648 when simulated)", "input dimension (1024)"},
@@ -157,17 +161,22 @@ static const option options[] = {
     {"--alpha2", OPTION_RANGE, FIELD(alphas2), 0.0, 0.49999999999999994, SWEEP, "L:H:C",
      "LO:HI:COUNT with 0 <= LO <= HI < 0.5 and COUNT from 1 to 1001 (1 where LO is HI), or one number",
      "exponents of step two (0:0.45:10)"},
-    {"--scale1", OPTION_REAL, FIELD(config.scale1), 1e-300, 1e6, MODEL_COMMANDS, "C",
+    {"--scale1", OPTION_REAL, FIELD(config.scale1), 1e-300, 1e6, DATA_COMMANDS, "C",
      "a number from 1e-300 to 1e6", "factor of step one (1)"},
-    {"--scale2", OPTION_REAL, FIELD(config.scale2), 1e-300, 1e6, MODEL_COMMANDS, "C",
+    {"--scale1", OPTION_REAL, FIELD(config.scale1), 1e-100, 1e6, BIT(COMMAND_THEORY), "C",
+     "a number from 1e-100 to 1e6", "factor of step one (1)"},
+    {"--scale2", OPTION_REAL, FIELD(config.scale2), 1e-300, 1e6, DATA_COMMANDS, "C",
      "a number from 1e-300 to 1e6", "factor of step two (1)"},
+    {"--scale2", OPTION_REAL, FIELD(config.scale2), 1e-100, 1e6, BIT(COMMAND_THEORY), "C",
+     "a number from 1e-100 to 1e6", "factor of step two (1)"},
     {"--activation", OPTION_NAME, FIELD(activation), 0, 0, MODEL_COMMANDS, "NAME",
      "tanh, shifted-tanh, erf, sigmoid, shifted-sigmoid, softplus, gelu, silu, relu, sine, cubic "
-     "or hermite:c0,c1,... (1 to 9 numbers, not all 0 beyond c0)",
+     "or hermite:c0,c1,... (1 to 9 numbers, |c| <= 1e20, not all 0 beyond c0)",
      "of the student (shifted-tanh)"},
     {"--target", OPTION_NAME, FIELD(target), 0, 0, MODEL_COMMANDS, "NAME",
      "linear, he2, he3, he4, sign, tanh, sin, relu, square, wave, step3, step4, "
-     "hermite:c0,c1,..., product2, product3, sign-product3, staircase or he4-sign-product3",
+     "product2, product3, sign-product3, staircase, he4-sign-product3 or hermite:c0,c1,... "
+     "(|c| <= 1e20)",
      "of the teacher (linear)"},
     {"--noise", OPTION_REAL, FIELD(config.noise), 0.0, 1e6, MODEL_COMMANDS, "D",
      "a number from 0 to 1e6", "standard deviation of the label noise (0)"},
@@ -349,6 +358,20 @@ static int parse_range(const char *text, const option *o, range *r) {
     return r->count < 2 ? r->low >= r->high : (r->high - r->low) / (r->count - 1) >= 1e-7;
 }
 
+/* Sizes even in the logarithm. */
+static double ladder_size(const range *r, size_t k) {
+    const double share = r->count > 1 ? (double)k / (r->count - 1.0) : 0.0;
+    return floor(r->low * pow(r->high / r->low, share) + 0.5);
+}
+
+static int parse_ladder(const char *text, const option *o, range *r) {
+    size_t k;
+    if (!parse_range(text, o, r) || r->count > LADDER_MOST || floor(r->low) < r->low || floor(r->high) < r->high) return 0;
+    for (k = 1; k < (size_t)r->count; k++)
+        if (!(ladder_size(r, k) > ladder_size(r, k - 1))) return 0;
+    return 1;
+}
+
 static int parse_shard(const char *text, double *shard) {
     char first[20];
     const size_t length = strcspn(text, "/");
@@ -408,12 +431,19 @@ static int apply_option(settings *s, const option *o, const char *value) {
         memcpy(field, &number, sizeof number);
         return 0;
     case OPTION_SEED: return parse_seed(value, &s->config.seed) ? 0 : bad_value(o, value);
-    case OPTION_NAME: return parse_name(s, o, value) ? 0 : bad_value(o, value);
+    case OPTION_NAME:
+        if (strlen(value) >= NAME_ROOM) {
+            char length[24];
+            snprintf(length, sizeof length, "%lu", (unsigned long)strlen(value));
+            return misuse("%s has %s letters, it may have at most 511%s", o->name, length, "");
+        }
+        return parse_name(s, o, value) ? 0 : bad_value(o, value);
     case OPTION_TEXT:
         if (*value == '\0') return bad_value(o, value);
         memcpy(field, &value, sizeof value);
         return 0;
     case OPTION_RANGE: return parse_range(value, o, (range *)(void *)field) ? 0 : bad_value(o, value);
+    case OPTION_LADDER: return parse_ladder(value, o, (range *)(void *)field) ? 0 : bad_value(o, value);
     case OPTION_SHARD: return parse_shard(value, &s->shard) ? 0 : bad_value(o, value);
     default: *(int *)(void *)field = 1; return 0;
     }
@@ -515,12 +545,22 @@ static int check_kernel(const settings *s) {
                   tws_kernel_name(s->context.kernel), "", "");
 }
 
+/* Seeds count up from --seed. */
+static int check_seeds(const settings *s) {
+    char number[32];
+    if (s->config.seed <= UINT64_MAX - (uint64_t)(s->seeds - 1.0)) return 0;
+    snprintf(number, sizeof number, "%.9g", s->seeds);
+    return misuse("--seeds is %s, --seed and the following ones must stay below 2^64%s%s", number, "", "");
+}
+
 /* The settings as a configuration of the library; its own sentence where they do not fit together.
    The kernel may be that of another machine: enough to show results, not to compute. */
 static int settle_settings(settings *s) {
     char message[240], *c;
     const double most = 2147483648.0;
     size_t first;
+    int status = check_seeds(s);
+    if (status != 0) return status;
     if (s->command == COMMAND_SCALE) {
         s->neurons = s->ladder.low;
         if (s->inputs < 2.0) s->inputs = s->neurons;
@@ -1076,8 +1116,8 @@ static void print_options(command_id id) {
         const option *o = &options[i];
         if ((o->commands & BIT(id)) == 0) continue;
         printf("  %-16s%-6s%s%s\n", o->name, o->argument, o->help, "");
-        if (o->kind == OPTION_NAME || o->kind == OPTION_RANGE || o->kind == OPTION_SHARD ||
-            o->kind == OPTION_BYTES)
+        if (o->kind == OPTION_NAME || o->kind == OPTION_RANGE || o->kind == OPTION_LADDER ||
+            o->kind == OPTION_SHARD || o->kind == OPTION_BYTES)
             printf("  %22s%s\n", "", o->allowed);
     }
 }

@@ -85,6 +85,18 @@ refuse 2 "top is '0'" run --top 0
 refuse 2 "top is '65'" run --top 65
 refuse 2 "top is 10, it must be from 1 to min(64, neurons, inputs) = 8" run --neurons 8 --top 10
 refuse 2 "^twostep: --target directions is 3, it must be from 1 to inputs" run --target product3 --inputs 2 --neurons 2 --samples 5 --top 1
+refuse 2 "activation is 'hermite:0,1e30', it must be .*|c| <= 1e20" run --activation hermite:0,1e30
+refuse 2 "target is 'hermite:0,1e30', it must be .*|c| <= 1e20" run --target hermite:0,1e30
+refuse 2 "activation has 603 letters, it may have at most 511" run --activation "hermite:0.$(printf %0593d 1)"
+refuse 2 "scale1 is '1e-300', it must be a number from 1e-100 to 1e6" theory --scale1 1e-300
+refuse 2 "scale2 is '1e-101', it must be a number from 1e-100 to 1e6" theory --scale2 1e-101
+refuse 2 "seeds is 2, --seed and the following ones must stay below 2^64" risk --seed 18446744073709551615 --seeds 2 --neurons 20
+refuse 2 "seeds is 4, --seed" risk --seed 18446744073709551613
+refuse 2 "seeds is 2, --seed" scale --seed 18446744073709551615 --seeds 2
+refuse 2 "neurons is '16:17:3', it must be LO:HI:COUNT with .* all sizes different" scale --neurons 16:17:3 --seeds 1
+refuse 2 "neurons is '16:32:100', it must be .* COUNT from 2 to 64" scale --neurons 16:32:100
+refuse 2 "neurons is '16.5:32:2', it must be" scale --neurons 16.5:32:2
+refuse 2 "inputs is 1e+09 and grows with N to 6.25e+13 at N = 1000000" scale --neurons 16:1e6:2 --inputs 1e9
 refuse 2 "threads is '-1'" run --threads -1
 refuse 2 "threads is '65'" run --threads 65
 refuse 2 "memory-budget is '8GB'" run --memory-budget 8GB
@@ -213,6 +225,17 @@ while read -r name; do
     ./twostep run "$name=" >out 2>err
     grep -q -e "^twostep: $name " err; check $? "$name of the help text: $(cat err)"
 done <names
+
+# ---- long names ----
+
+long=hermite:0.1234567890123456,0.1234567890123456
+for k in 1 2 3 4 5 6; do long=$long,-0.01234567890123456; done
+./twostep run $small --activation $long --target $long --quiet --json long.json --svg long.svg 2>err; check $? "a long name: $(cat err)"
+[ "$(grep -c -e "$long" long.json)" -ge 1 ]; check $? "a long name in JSON"
+./twostep sweep $small --activation $long --target $long --alpha1 0.3 --alpha2 0.3:0.4:2 --out long.csv --quiet &&
+    ./twostep sweep --merge long.csv --quiet | cmp -s - long.csv; check $? "a long name in a sweep"
+./twostep sweep $small --activation ${long}1 --target $long --alpha1 0.3 --alpha2 0.3:0.4:2 --out long.csv --resume 2>err
+[ $? -eq 2 ] && grep -q -e '--activation .* here it is' err; check $? "two long names that differ at the end: $(cat err)"
 
 # ---- what it draws ----
 

@@ -187,6 +187,21 @@ refuse 2 "was made with --seeds 3, here it is 4" sweep $model --alpha1 0:0.45:4 
 refuse 2 "was made with --alpha2 0.1:0.48:3, here it is 0.1:0.48:4" sweep $model --alpha1 0:0.45:4 --alpha2 0.1:0.48:4 --seed 7 --seeds 3 --no-theory --resume --out whole.csv
 refuse 2 "was made with --kernel .* here it is plain" sweep $model $grid --no-theory --kernel plain --resume --out whole.csv
 same whole.csv kept.csv "after refusals"
+sed '1s/^\(# twostep [0-9.]*\) /\1 double /' whole.csv >double.csv
+refuse 2 "was made with numbers of double, this build has float" plot double.csv
+awk '{ printf "%s\r\n", $0 }' whole.csv >windows.csv
+refuse 2 "has line ends of CR LF" plot windows.csv
+refuse 2 "has line ends of CR LF" sweep $model $grid --no-theory --resume --out windows.csv
+for change in '4s/^\([^,]*,[^,]*,\)\([0-9]*\),/\10\2,/' '4s/^\([^,]*,[^,]*,[^,]*,\)\([0-9]*\),/\1+\2,/' \
+    '4s/^\([^,]*,[^,]*,[^,]*,\)\([0-9]*\),/\1\2.,/' '4s/^\([^,]*,[^,]*,[^,]*,\)\([0-9]*\),/\1.5,/' \
+    '4s/^\([^,]*,[^,]*,[^,]*,\)\([0-9]*\),/\10\2,/' '4s/,[0-9.]*$/,.5/' '4s/,[0-9.]*$/,1e/'; do
+    sed "$change" whole.csv >number.csv
+    if cmp -s whole.csv number.csv; then no "no change by $change"; fi
+    refuse 1 "line 4 of 'number.csv' is not a row" sweep --merge number.csv --json number.json --out number-merged.csv
+    [ ! -e number.json ]; check $? "JSON of $(sed -n 4p number.csv)"
+done
+{ head -n 4 whole.csv; printf 'x\033[2J\n'; tail -n 3 whole.csv; } >escape.csv
+./twostep plot escape.csv >out 2>err; LC_ALL=C grep -q "$(printf '\033')" err; check $((!$?)) "control characters are repeated: $(cat -v err)"
 echo hello >hello.txt
 refuse 2 "was not made by" sweep $model $grid --resume --out hello.txt
 [ "$(cat hello.txt)" = hello ]; check $? "a foreign file was changed"
