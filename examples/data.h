@@ -37,31 +37,43 @@ static int own_refuse(const char *format, const char *name, unsigned long a, uns
 
 /* ---- reading ---- */
 
-/* A file as tws_real; NULL after a sentence. */
-static tws_real *own_read(const char *option_name, const char *name, npy_array *array, int *result) {
+static int own_complain(const char *option_name, const char *message, int result) {
+    fprintf(stderr, "twostep: %s: %s\n", option_name, message);
+    return result == 1 ? EXIT_FAILED : EXIT_MISUSE;
+}
+
+/* The sizes of a file, which stays open. */
+static int own_open(const char *option_name, const char *name, npy_array *array) {
     char message[240];
-    tws_real *x = NULL;
+    const int result = npy_open(name, array, message, sizeof message);
+    return result == 0 ? 0 : own_complain(option_name, message, result);
+}
+
+/* The numbers of an open file as tws_real; NULL after a sentence. */
+static tws_real *own_take(const char *option_name, const char *name, npy_array *array, int *result) {
+    const double most = sizeof(tws_real) > 4 ? DBL_MAX : (double)FLT_MAX;
+    char message[240];
+    tws_real *x;
     size_t i;
-    *result = EXIT_FAILED;
-    if (npy_read(name, array, message, sizeof message) != 0) {
-        fprintf(stderr, "twostep: %s: %s\n", option_name, message);
-        *result = EXIT_MISUSE;
+    *result = npy_take(name, array, message, sizeof message);
+    if (*result != 0) {
+        *result = own_complain(option_name, message, *result);
         return NULL;
     }
     x = (tws_real *)malloc(array->rows * array->columns * sizeof *x);
-    if (x == NULL) fprintf(stderr, "twostep: no memory for '%s'\n", name);
+    if (x == NULL) *result = own_complain(option_name, "no memory for its numbers", 1);
     for (i = 0; x != NULL && i < array->rows * array->columns; i++) {
         x[i] = (tws_real)array->data[i];
         if (!(x[i] - x[i] <= 0)) {
-            fprintf(stderr, "twostep: %s: '%s' holds %g in row %lu, column %lu; every entry must be finite\n", option_name,
-                    name, array->data[i], (unsigned long)(i / array->columns), (unsigned long)(i % array->columns));
+            fprintf(stderr, "twostep: %s: '%s' holds %g in row %lu, column %lu; every entry must be finite, and at most %.3g "
+                            "in size\n", option_name, name, array->data[i], (unsigned long)(i / array->columns),
+                    (unsigned long)(i % array->columns), most);
             free(x);
             x = NULL;
             *result = EXIT_MISUSE;
         }
     }
     npy_free(array);
-    if (x != NULL) *result = 0;
     return x;
 }
 
@@ -78,7 +90,9 @@ static int own_directions(settings *s, own_data *d) {
     const size_t inputs = s->config.inputs;
     size_t i, j;
     int result;
-    d->directions = own_read("--directions-file", s->directions_file, &array, &result);
+    result = own_open("--directions-file", s->directions_file, &array);
+    if (result != 0) return result;
+    d->directions = own_take("--directions-file", s->directions_file, &array, &result);
     if (result != 0) return result;
     if (array.dimensions == 1) { /* one direction */
         array.columns = array.rows;
@@ -121,6 +135,16 @@ static int own_fit_direction(settings *s, own_data *d) {
     return 0;
 }
 
+/* --memory-budget by the sizes of the file: two copies of its numbers while it is read, when the slack
+   is not yet needed, or later what the run holds and the surrogate needs. */
+static int own_budget(settings *s, const npy_array *x) {
+    const double entries = (double)x->rows * (double)x->columns, real = (double)sizeof(tws_real);
+    const double surrogate = 2800.0 * s->samples + 500.0 * s->inputs + 2700.0 * s->neurons; /* bytes */
+    const double run = own_held(s) + entries + surrogate / real;
+    const double bytes = entries * (8.0 + (x->header.fortran ? 8.0 : real)), reading = (bytes - 0.9 * BUDGET_SLACK) / real;
+    return split_budget(s, run > reading ? run : reading, s->neurons);
+}
+
 static int own_sizes(settings *s, const npy_array *x, const npy_array *y) {
     const size_t batch = x->rows / (s->config.batches == TWS_FRESH ? 2 : 1); /* rows for each step */
     char message[240];
@@ -143,7 +167,7 @@ static int own_sizes(settings *s, const npy_array *x, const npy_array *y) {
     s->inputs = (double)s->config.inputs;
     s->samples = (double)s->config.samples;
     settle_top(s);
-    if (tws_check(&s->config, message, sizeof message) == TWS_OK) return 0;
+    if (tws_check(&s->config, message, sizeof message) == TWS_OK) return own_budget(s, x);
     fprintf(stderr, "twostep: with these files %s\n", message);
     return EXIT_MISUSE;
 }
@@ -183,9 +207,14 @@ static int own_read_all(settings *s, own_data *d) {
     result = own_refuse_labels(s);
     if (result == 0) result = own_refuse_overwriting(s);
     if (result != 0) return result;
-    d->inputs = own_read("--inputs-file", s->inputs_file, &x, &result);
-    if (result == 0) d->labels = own_read("--labels-file", s->labels_file, &y, &result);
+    memset(&y, 0, sizeof y);
+    result = own_open("--inputs-file", s->inputs_file, &x);
+    if (result == 0) result = own_open("--labels-file", s->labels_file, &y);
     if (result == 0) result = own_sizes(s, &x, &y);
+    if (result == 0) d->inputs = own_take("--inputs-file", s->inputs_file, &x, &result);
+    if (result == 0) d->labels = own_take("--labels-file", s->labels_file, &y, &result);
+    npy_free(&x);
+    npy_free(&y);
     if (result == 0) result = s->directions_file != NULL ? own_directions(s, d) : own_fit_direction(s, d);
     if (result == 0) strcpy(s->target, "file");
     return result;

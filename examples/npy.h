@@ -7,6 +7,8 @@
  *     ... x.data[i * x.columns + j], i < x.rows, j < x.columns ...
  *     npy_free(&x);
  *
+ * or in two steps, with the sizes known before there is memory for the numbers: npy_open, npy_take.
+ *
  * Reads format versions 1, 2 and 3, float32 and float64 of either byte order, C and Fortran order,
  * one or two dimensions (a vector is a matrix of one column). Writes version 1, little-endian, C
  * order. Format: numpy.lib.format of the NumPy manual. C99, also C++11; everything is static. */
@@ -25,26 +27,33 @@
 #define NPY_FN static
 #endif
 
+static const char npy_no_memory[] = "there is no memory for its numbers";
+
 #define NPY_MAX_HEADER 65536 /* of a real array it has about 80 bytes */
-
-typedef struct npy_array {
-    size_t rows, columns;
-    int dimensions; /* 1 or 2 in the file */
-    double *data;   /* row major, whatever the file had; npy_free releases it */
-} npy_array;
-
-NPY_FN void npy_free(npy_array *array) {
-    free(array->data);
-    array->data = NULL;
-}
-
-/* ---- the header: a Python dictionary with three known keys ---- */
 
 typedef struct npy_header {
     size_t size; /* of one number: 4 or 8 */
     int big, fortran, dimensions;
     size_t shape[2];
 } npy_header;
+
+typedef struct npy_array {
+    size_t rows, columns;
+    int dimensions; /* 1 or 2 in the file */
+    double *data;   /* row major, whatever the file had; npy_free releases it */
+    FILE *stream;   /* between npy_open and npy_take, at the numbers */
+    npy_header header;
+} npy_array;
+
+/* Also of an array whose numbers were never taken. */
+NPY_FN void npy_free(npy_array *array) {
+    free(array->data);
+    array->data = NULL;
+    if (array->stream != NULL) fclose(array->stream);
+    array->stream = NULL;
+}
+
+/* ---- the header: a Python dictionary with three known keys ---- */
 
 /* Where the value of a key begins, or NULL. */
 NPY_FN const char *npy_value(const char *header, const char *key) {
@@ -133,7 +142,7 @@ NPY_FN const char *npy_numbers(FILE *f, const npy_header *h, npy_array *array) {
         got = fread(block, h->size, want, f);
         if (got < want) {
             free(data);
-            return ferror(f) ? "it cannot be read to its end" : "it is cut short: fewer numbers than its shape says";
+            return "it is cut short: fewer numbers than its shape says";
         }
         if (done + got > room) {
             double *more;
@@ -142,7 +151,7 @@ NPY_FN const char *npy_numbers(FILE *f, const npy_header *h, npy_array *array) {
             more = (double *)realloc(data, room * sizeof *data);
             if (more == NULL) {
                 free(data);
-                return "there is no memory for its numbers";
+                return npy_no_memory;
             }
             data = more;
         }
@@ -154,7 +163,7 @@ NPY_FN const char *npy_numbers(FILE *f, const npy_header *h, npy_array *array) {
         size_t j;
         if (turned == NULL) {
             free(data);
-            return "there is no memory for its numbers";
+            return npy_no_memory;
         }
         for (i = 0; i < rows; i++)
             for (j = 0; j < columns; j++) turned[i * columns + j] = data[j * rows + i];
@@ -165,12 +174,11 @@ NPY_FN const char *npy_numbers(FILE *f, const npy_header *h, npy_array *array) {
     return NULL;
 }
 
-NPY_FN const char *npy_read_stream(FILE *f, npy_array *array) {
+NPY_FN const char *npy_read_header(FILE *f, npy_array *array) {
     unsigned char start[12];
     size_t length, prefix;
     char *text;
     const char *wrong;
-    npy_header h;
     if (fread(start, 1, 10, f) < 10 || memcmp(start, "\x93NUMPY", 6) != 0) return "it is no .npy file";
     if (start[6] < 1 || start[6] > 3) return "its format is none of the versions 1, 2 and 3";
     prefix = start[6] == 1 ? 10 : 12;
@@ -179,37 +187,64 @@ NPY_FN const char *npy_read_stream(FILE *f, npy_array *array) {
     if (prefix == 12) length |= (size_t)start[10] << 16 | (size_t)start[11] << 24;
     if (length > NPY_MAX_HEADER) return "its header is longer than 65536 bytes";
     text = (char *)malloc(length + 1);
-    if (text == NULL) return "there is no memory for its header";
+    if (text == NULL) return npy_no_memory;
     if (fread(text, 1, length, f) < length) {
         free(text);
         return "it is cut short within its header";
     }
     text[length] = '\0';
-    wrong = npy_parse(text, &h);
+    wrong = npy_parse(text, &array->header);
     free(text);
     if (wrong != NULL) return wrong;
-    array->rows = h.shape[0];
-    array->columns = h.shape[1];
-    array->dimensions = h.dimensions;
-    return npy_numbers(f, &h, array);
+    array->rows = array->header.shape[0];
+    array->columns = array->header.shape[1];
+    array->dimensions = array->header.dimensions;
+    return NULL;
 }
 
-/* 0, or 1 with a sentence in message; array->data is then NULL. */
-NPY_FN int npy_read(const char *name, npy_array *array, char *message, size_t size) {
+/* From a stream, which stays open; NULL, or a clause that says what is wrong. */
+NPY_FN const char *npy_read_stream(FILE *f, npy_array *array) {
     const char *wrong;
-    FILE *f;
+    memset(array, 0, sizeof *array);
+    wrong = npy_read_header(f, array);
+    return wrong != NULL ? wrong : npy_numbers(f, &array->header, array);
+}
+
+/* Says why a file is of no use, and closes it: 1 where reading failed, 2 where the contents are wrong. */
+NPY_FN int npy_refuse(const char *name, npy_array *array, const char *wrong, char *message, size_t size) {
+    const int unread = array->stream == NULL || ferror(array->stream);
+    if (unread) snprintf(message, size, "cannot read '%.150s': %s", name, errno ? strerror(errno) : "unknown error");
+    else snprintf(message, size, "cannot use '%.150s': %s", name, wrong);
+    npy_free(array);
+    return unread || wrong == npy_no_memory ? 1 : 2;
+}
+
+/* Sizes and dimensions: 0, or 1 or 2 (see npy_refuse) with a sentence in message. npy_free, unless
+   npy_take comes after it. */
+NPY_FN int npy_open(const char *name, npy_array *array, char *message, size_t size) {
+    const char *wrong = NULL;
     memset(array, 0, sizeof *array);
     errno = 0;
-    f = fopen(name, "rb");
-    if (f == NULL) {
-        snprintf(message, size, "cannot read '%.150s': %s", name, errno ? strerror(errno) : "unknown error");
-        return 1;
-    }
-    wrong = npy_read_stream(f, array);
-    fclose(f);
-    if (wrong == NULL) return 0;
-    snprintf(message, size, "cannot use '%.150s': %s", name, wrong);
-    return 1;
+    array->stream = fopen(name, "rb");
+    if (array->stream != NULL) wrong = npy_read_header(array->stream, array);
+    return array->stream != NULL && wrong == NULL ? 0 : npy_refuse(name, array, wrong, message, size);
+}
+
+/* The numbers of an open file: 0, or as npy_open. */
+NPY_FN int npy_take(const char *name, npy_array *array, char *message, size_t size) {
+    const char *wrong;
+    errno = 0;
+    wrong = npy_numbers(array->stream, &array->header, array);
+    if (wrong != NULL) return npy_refuse(name, array, wrong, message, size);
+    fclose(array->stream);
+    array->stream = NULL;
+    return 0;
+}
+
+/* Both; array->data is NULL unless 0 is returned. */
+NPY_FN int npy_read(const char *name, npy_array *array, char *message, size_t size) {
+    const int result = npy_open(name, array, message, size);
+    return result != 0 ? result : npy_take(name, array, message, size);
 }
 
 /* ---- writing ---- */

@@ -15,6 +15,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <float.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -524,10 +525,15 @@ static int split_budget(settings *s, double held, double neurons) {
     return misuse("--memory-budget is %s bytes, it must be at least %sMiB for these sizes%s", given, needed, "");
 }
 
+/* Numbers of the matrices of a run on files or with --save: all three W, G, and G1 and G2 to save. */
+static double own_held(const settings *s) { return s->inputs * s->neurons * (s->save != NULL ? 6.0 : 4.0); }
+
 /* The budget of a run that holds W, G and its batches throughout. */
 static int share_budget(settings *s) {
     const int both = s->command == COMMAND_COMPARE, fresh = both || s->config.batches == TWS_FRESH;
-    return split_budget(s, s->inputs * (s->neurons * (both ? 3.0 : 2.0) + s->samples * (fresh ? 2.0 : 1.0)), s->neurons);
+    const double matrices = s->save != NULL ? own_held(s) : s->inputs * s->neurons * (both ? 3.0 : 2.0);
+    if (s->inputs_file != NULL) return 0; /* by the sizes of the file, which are not known yet */
+    return split_budget(s, matrices + s->inputs * s->samples * (fresh ? 2.0 : 1.0), s->neurons);
 }
 
 /* Unless asked for, no more singular values than there are. */

@@ -7,6 +7,7 @@ Ends with `N passed, N failed`. Without NumPy it says `skip:`."""
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -154,6 +155,24 @@ for x, labels, word in ((3 * big, target, 'rescale'), (big + 0.5, target, 'subtr
                         (big * np.linspace(0.1, 1.7, 200), target, 'anisotropic'), (big, target ** 5, 'heavy')):
     check(word in notes(x, labels), 'no sentence with %r' % word)
 
+# ---- the memory budget is judged by the sizes of the file, and kept ----
+done = command(*(files + ('--neurons', '10', '--memory-budget', '100MiB')))
+check(done.returncode == 0, 'a budget for a small file: %r' % done.stderr)
+np.save('large.npy', rng.standard_normal((3000, 1500)).astype(np.float32))
+np.save('many.npy', rng.standard_normal(3000).astype(np.float32))
+for order in 'CF':
+    for extra in ((), ('--save', 'budget')):
+        np.save('large.npy', np.array(np.load('large.npy'), order=order))
+        large = ('--inputs-file', 'large.npy', '--labels-file', 'many.npy', '--neurons', '1500', '--quiet') + extra
+        done = command(*(large + ('--memory-budget', '97MiB')))
+        found = re.search(r'it must be at least (\d+)MiB', done.stderr)
+        check(done.returncode == 2 and found is not None, 'a budget that is too small: %d, %r' % (done.returncode, done.stderr))
+        least = int(found.group(1)) if found else 400
+        program = subprocess.Popen(['./twostep', 'run', '--memory-budget', '%dMiB' % least] + list(large))
+        status, used = os.wait4(program.pid, 0)[1:] if hasattr(os, 'wait4') else (program.wait(), None)
+        check(status == 0 and (used is None or not sys.platform.startswith('linux') or used.ru_maxrss < least * 1024),
+              'a budget of %d MiB: status %s, %s KiB' % (least, status, used.ru_maxrss if used else '?'))
+
 # ---- refusals ----
 raw = open('X.npy', 'rb').read()
 
@@ -182,7 +201,8 @@ refused(raw[:6] + b'\x07' + raw[7:], 'versions 1, 2 and 3')
 refused(raw[:8] + b'\xff\xff' + raw[10:], 'cut short')
 refused(raw.replace(b"(150, 40)", b"(150,-40)"), 'shape cannot be read')
 refused(raw.replace(b"(150, 40), }            ", b"(999999999999, 99999999)}"), 'fit in memory')
-refused(raw.replace(b"(150, 40), }    ", b"(15000, 4000), }"), 'cut short')
+refused(raw.replace(b"(150, 40), }    ", b"(150, 400000), }"), 'cut short')
+refused(raw.replace(b"(150, 40), }    ", b"(15000, 4000), }"), 'one for each of the 15000 rows')
 refused(raw.replace(b"False", b"Fuzzy"), 'fortran_order')
 refused(raw.replace(b"'descr'", b"'describe"[:7]), 'lacks')
 refused(saved(np.arange(12).reshape(3, 4)), 'float32 or float64')
@@ -195,14 +215,21 @@ refused(saved(np.zeros(7)), 'vector')
 refused(saved(np.where(X > 2, np.nan, X)), 'nan')
 refused(saved(np.zeros(149)), 'one for each', '--labels-file')
 refused(saved(np.full(150, np.inf)), 'inf', '--labels-file')
+refused(saved(np.where(X > 2, 1e300, X)), 'holds 1e+300 in row')
+refused(saved(np.where(X > 2, 1e300, X)), 'must be finite, and at most 3.4e+38 in size')
 refused(saved(np.ones(39)), 'columns', '--directions-file')
 refused(saved(np.ones(40)), 'orthonormal', '--directions-file')
 refused(saved(np.eye(40)[:9]), 'has 9 rows, it must have from 1 to 8', '--directions-file')
 for options, word in ((('--inputs-file', 'X.npy'), '--labels-file'), (('--labels-file', 'y.npy'), '--inputs-file'),
-                      (files + ('--samples', '10'), '--samples'), (files + ('--inputs', '10'), '--inputs'),
-                      (('--inputs-file', 'nowhere.npy', '--labels-file', 'y.npy'), 'cannot read')):
+                      (files + ('--samples', '10'), '--samples'), (files + ('--inputs', '10'), '--inputs')):
     done = command(*options)
     check(done.returncode == 2 and word in done.stderr and done.stderr.count('\n') == 1, '%s: %r' % (options, done.stderr))
+for name, why in (('nowhere.npy', 'No such file'), ('examples', 'directory')): # as plot of such a file
+    for which in (0, 2, 4):
+        names = list(files)
+        names[which + 1] = name
+        done = command(*names)
+        check(done.returncode == 1 and why in done.stderr and done.stderr.count('\n') == 1, '%s: %r' % (names, done.stderr))
 done = command(*(files + ('--save', 'X.npy')))
 check(done.returncode == 1 and 'twostep: cannot' in done.stderr, 'a file in place of a folder: %r' % done.stderr)
 shutil.copytree('out-reuse', 'again')
