@@ -13,7 +13,9 @@
 #endif
 
 /* The files of --save. */
-static const char *const own_names[4][4] = {{"W0", "S0", "U0", "V0"}, {"W1", "S1", "U1", "V1"}, {"W2", "S2", "U2", "V2"},
+static const char *const own_names[4][4] = {{"W0", "S0", "U0", "V0"},
+                                            {"W1", "S1", "U1", "V1"},
+                                            {"W2", "S2", "U2", "V2"},
                                             {"G1", "G2", "readout", "directions"}};
 #define OWN_NAMES 16
 
@@ -65,8 +67,8 @@ static tws_real *own_take(const char *option_name, const char *name, npy_array *
     for (i = 0; x != NULL && i < array->rows * array->columns; i++) {
         x[i] = (tws_real)array->data[i];
         if (!(x[i] - x[i] <= 0)) {
-            fprintf(stderr, "twostep: %s: '%s' holds %g in row %lu, column %lu; every entry must be finite, and at most %.3g "
-                            "in size\n", option_name, name, array->data[i], (unsigned long)(i / array->columns),
+            fprintf(stderr, "twostep: %s: '%s' holds %g in row %lu, column %lu; every entry must be finite, "
+                            "and at most %.3g in size\n", option_name, name, array->data[i], (unsigned long)(i / array->columns),
                     (unsigned long)(i % array->columns), most);
             free(x);
             x = NULL;
@@ -141,7 +143,8 @@ static int own_budget(settings *s, const npy_array *x) {
     const double entries = (double)x->rows * (double)x->columns, real = (double)sizeof(tws_real);
     const double surrogate = 2800.0 * s->samples + 500.0 * s->inputs + 2700.0 * s->neurons; /* bytes */
     const double run = own_held(s) + entries + surrogate / real;
-    const double bytes = entries * (8.0 + (x->header.fortran ? 8.0 : real)), reading = (bytes - 0.9 * BUDGET_SLACK) / real;
+    const double bytes = entries * (8.0 + (x->header.fortran ? 8.0 : real));
+    const double reading = (bytes - 0.9 * BUDGET_SLACK) / real;
     return split_budget(s, run > reading ? run : reading, s->neurons);
 }
 
@@ -177,7 +180,8 @@ static int own_refuse_labels(const settings *s) {
     size_t k;
     for (k = 0; k < OPTION_TOTAL; k++)
         if (s->given[k] && (strcmp(options[k].name, "--target") == 0 || strcmp(options[k].name, "--noise") == 0))
-            return misuse("%s does not go with --labels-file: the labels are those of the file%s%s", options[k].name, "", "");
+            return misuse("%s does not go with --labels-file: the labels are those of the file%s%s",
+                          options[k].name, "", "");
     return 0;
 }
 

@@ -1,8 +1,9 @@
-/* The files of twostep.c: results that are never torn, and which names of files go together. A part of
- * twostep.c, which includes it after its settings. */
+/* The files of the command: results that are never torn, and which names go together.
+ * A part of twostep.c, which includes it after its settings. */
 
 static int file_failed(const char *what, const char *name) {
-    fprintf(stderr, "twostep: cannot %s '%s': %s\n", what, name, errno != 0 ? strerror(errno) : "unknown error");
+    fprintf(stderr, "twostep: cannot %s '%s': %s\n", what, name,
+            errno != 0 ? strerror(errno) : "unknown error");
     return EXIT_FAILED;
 }
 
@@ -24,8 +25,8 @@ static size_t folder_length(const char *name) {
 
 /* ---- what is no plain file ---- */
 
-/* The number of the open stream that a name stands for, as /dev/stdout does; -1: none. Opened by its
-   name, a file that the shell has opened there would be written from its beginning. */
+/* The number of the open stream that a name stands for, as /dev/stdout does; -1: none. Opened by
+   its name, a file that the shell has opened there would be written from its beginning. */
 static int descriptor_of(const char *name) {
     int number = 0;
     if (strcmp(name, "/dev/stdout") == 0) return 1;
@@ -38,8 +39,8 @@ static int descriptor_of(const char *name) {
     return number;
 }
 
-/* 1 when name takes bytes as they come: standard output, an open stream, a device, a pipe; *stream is
-   then open, or NULL with errno set, also for a folder. 0: a plain file, or nothing is there. */
+/* 1 when name takes bytes as they come: standard output, an open stream, a device, a pipe; *stream
+   is then open, or NULL with errno set, also for a folder. 0: a plain file, or nothing is there. */
 static int open_direct(const char *name, FILE **stream) {
     *stream = NULL;
     errno = 0;
@@ -72,8 +73,8 @@ static int open_direct(const char *name, FILE **stream) {
 /* ---- plain files ---- */
 
 /* A file on its way: written beside its place under an unused name and renamed when whole. What is
-   there already keeps its permissions, a link keeps pointing to its file, also to one that is not there
-   yet, and what is no plain file is written to directly. */
+   there already keeps its permissions, a link keeps pointing to its file, also to one that is not
+   there yet, and what is no plain file is written to directly. */
 typedef struct result_file {
     const char *name;
     char *place, *partial; /* where it will stand, and meanwhile; NULL when written directly */
@@ -112,6 +113,7 @@ static FILE *open_partial(result_file *file) {
 #if !defined(_WIN32)
     struct stat old;
     const int replaces = stat(file->place, &old) == 0;
+    const mode_t mode = replaces ? old.st_mode & 0777 : 0666;
 #endif
     int k;
     for (k = 0; k < 100; k++) {
@@ -121,9 +123,9 @@ static FILE *open_partial(result_file *file) {
         if (taken == NULL) return fopen(file->partial, "w");
         fclose(taken);
 #else
-        const int descriptor = open(file->partial, O_WRONLY | O_CREAT | O_EXCL, replaces ? old.st_mode & 0777 : 0666);
+        const int descriptor = open(file->partial, O_WRONLY | O_CREAT | O_EXCL, mode);
 #if !defined(__wasi__)
-        if (descriptor >= 0 && replaces) (void)fchmod(descriptor, old.st_mode & 0777); /* what umask took */
+        if (descriptor >= 0 && replaces) (void)fchmod(descriptor, mode); /* umask has taken some */
 #endif
         if (descriptor >= 0) return fdopen(descriptor, "w");
         if (errno != EEXIST) return NULL;
@@ -205,8 +207,8 @@ static int same_file(const char *a, const char *b) {
         snprintf(folder_b, sizeof folder_b, "%.*s.", (int)length_b, b);
         if (stat(folder_a, &of_a) != 0 || stat(folder_b, &of_b) != 0) return 0;
     }
-    /* many may write to one device */
-    return (!there || S_ISREG(of_a.st_mode)) && of_a.st_dev == of_b.st_dev && of_a.st_ino == of_b.st_ino;
+    if (there && !S_ISREG(of_a.st_mode)) return 0; /* many may write to one device */
+    return of_a.st_dev == of_b.st_dev && of_a.st_ino == of_b.st_ino;
 #else
     return strcmp(a, b) == 0;
 #endif
@@ -219,15 +221,19 @@ typedef struct named_file {
 static int refuse_outputs(const named_file *a, const named_file *b) {
     if (a->name == NULL || b->name == NULL) return 0;
     if (is_standard_output(a->name) && is_standard_output(b->name))
-        return misuse("%s and %s both go to standard output, only one of them can%s", a->option_name, b->option_name, "");
+        return misuse("%s and %s both go to standard output, only one can%s", a->option_name,
+                      b->option_name, "");
     if (!is_standard_output(a->name) && !is_standard_output(b->name) && same_file(a->name, b->name))
-        return misuse("%s and %s are both the file '%s', each needs one of its own", a->option_name, b->option_name, b->name);
+        return misuse("%s and %s are both the file '%s', each needs one of its own", a->option_name,
+                      b->option_name, b->name);
     return 0;
 }
 
 static int refuse_overwriting(const named_file *output, const char *input) {
-    if (output->name == NULL || is_standard_output(output->name) || !same_file(output->name, input)) return 0;
-    return misuse("%s is '%s', which is to be read: it would be lost%s", output->option_name, output->name, "");
+    if (output->name == NULL || is_standard_output(output->name)) return 0;
+    if (!same_file(output->name, input)) return 0;
+    return misuse("%s is '%s', which is to be read: it would be lost%s", output->option_name,
+                  output->name, "");
 }
 
 /* Every result needs a file of its own, and none may take the place of what is read. */
@@ -244,12 +250,14 @@ static int check_outputs(const settings *s) {
     for (i = 0; i < 3; i++)
         for (k = 0; k < 3 && status == 0; k++)
             if (input[k] != NULL) status = refuse_overwriting(&output[i], input[k]);
-    for (i = 0; i < 2; i++) /* --out of --merge may be one of the files: it holds all their rows then */
-        for (k = 0; k < s->file_count && status == 0; k++) status = refuse_overwriting(&output[i], s->files[k]);
+    for (i = 0; i < 2; i++) /* --out of --merge may be one of them: it then holds the rows of all */
+        for (k = 0; k < s->file_count && status == 0; k++)
+            status = refuse_overwriting(&output[i], s->files[k]);
     return status;
 }
 
 /* 1 when a table is to be printed: standard output is not that of a result. */
 static int wants_report(const settings *s) {
-    return !s->quiet && !is_standard_output(s->json) && !is_standard_output(s->svg) && !is_standard_output(s->out);
+    return !s->quiet && !is_standard_output(s->json) && !is_standard_output(s->svg) &&
+           !is_standard_output(s->out);
 }

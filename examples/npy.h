@@ -210,10 +210,13 @@ NPY_FN const char *npy_read_stream(FILE *f, npy_array *array) {
     return wrong != NULL ? wrong : npy_numbers(f, &array->header, array);
 }
 
-/* Says why a file is of no use, and closes it: 1 where reading failed, 2 where the contents are wrong. */
-NPY_FN int npy_refuse(const char *name, npy_array *array, const char *wrong, char *message, size_t size) {
+/* Says why a file is of no use, and closes it: 1 where reading failed, 2 where what it holds is
+   wrong. */
+NPY_FN int npy_refuse(const char *name, npy_array *array, const char *wrong, char *message,
+                      size_t size) {
     const int unread = array->stream == NULL || ferror(array->stream);
-    if (unread) snprintf(message, size, "cannot read '%.150s': %s", name, errno ? strerror(errno) : "unknown error");
+    if (unread) wrong = errno ? strerror(errno) : "unknown error";
+    if (unread) snprintf(message, size, "cannot read '%.150s': %s", name, wrong);
     else snprintf(message, size, "cannot use '%.150s': %s", name, wrong);
     npy_free(array);
     return unread || wrong == npy_no_memory ? 1 : 2;

@@ -134,9 +134,11 @@ static int other_configuration(const char *name, const char *theirs, const char 
         ours += lb + 1;
     }
     if (strcmp(a, "double") == 0 && strcmp(b, "sweep") == 0)
-        fprintf(stderr, "twostep: '%s' was made with numbers of double, this build has float: compile with -DTWOSTEP_DOUBLE\n", name);
+        fprintf(stderr, "twostep: '%s' was made with numbers of double, this build has float: compile with "
+                        "-DTWOSTEP_DOUBLE\n", name);
     else if (strcmp(a, "sweep") == 0 && strcmp(b, "double") == 0)
-        fprintf(stderr, "twostep: '%s' was made with numbers of float, this build has double: compile without -DTWOSTEP_DOUBLE\n", name);
+        fprintf(stderr, "twostep: '%s' was made with numbers of float, this build has double: compile without "
+                        "-DTWOSTEP_DOUBLE\n", name);
     else if (strncmp(option_name, "--", 2) != 0)
         fprintf(stderr, "twostep: '%s' was not made by 'twostep sweep' of version %s, which alone can go on with it\n",
                 name, TWS_VERSION_TEXT);
@@ -306,7 +308,8 @@ static size_t cell_of(const sweep_table *t, const char *line) {
     row = place_of(t->alpha1, t->rows, text);
     if (row_field(line, 1, text, sizeof text) <= 0) return t->cells;
     column = place_of(t->alpha2, t->columns, text);
-    if (row_field(line, 2, text, sizeof text) <= 0 || !is_json_number(text) || !parse_seed(text, &seed)) return t->cells;
+    if (row_field(line, 2, text, sizeof text) <= 0 || !is_json_number(text) || !parse_seed(text, &seed))
+        return t->cells;
     if (row == t->rows || column == t->columns || seed < t->s->config.seed ||
         seed - t->s->config.seed >= t->seeds)
         return t->cells;

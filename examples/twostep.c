@@ -367,7 +367,8 @@ static double ladder_size(const range *r, size_t k) {
 
 static int parse_ladder(const char *text, const option *o, range *r) {
     size_t k;
-    if (!parse_range(text, o, r) || r->count > LADDER_MOST || floor(r->low) < r->low || floor(r->high) < r->high) return 0;
+    if (!parse_range(text, o, r) || r->count > LADDER_MOST) return 0;
+    if (floor(r->low) < r->low || floor(r->high) < r->high) return 0;
     for (k = 1; k < (size_t)r->count; k++)
         if (!(ladder_size(r, k) > ladder_size(r, k - 1))) return 0;
     return 1;
@@ -1079,7 +1080,8 @@ static int open_results(const settings *s, result_file *json, result_file *svg) 
         return EXIT_FAILED;
     }
     /* the main job draws unasked, and does without where it must not write */
-    if (s->svg == NULL && s->command == COMMAND_MAIN && !s->quiet && (s->json == NULL || !same_file(s->json, "twostep.svg")))
+    if (s->svg == NULL && s->command == COMMAND_MAIN && !s->quiet &&
+        (s->json == NULL || !same_file(s->json, "twostep.svg")))
         open_result(svg, "twostep.svg");
     return 0;
 }
