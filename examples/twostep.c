@@ -4,10 +4,7 @@
  *
  * prints what the weights of a two-layer network have learned after no, one and two steps of
  * gradient descent. `twostep help` lists the commands and options. */
-#if !defined(_WIN32)
-#define _XOPEN_SOURCE 700 /* open, fdopen, readlink: a result file is never torn */
-#define _DARWIN_C_SOURCE 1
-#endif
+#include "result.h" /* the first: it asks for POSIX */
 #define TWOSTEP_IMPLEMENTATION
 #include "../twostep.h"
 #include "plot.h"
@@ -20,11 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#if !defined(_WIN32)
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-#else
+#if defined(_WIN32)
 #include <io.h>
 #endif
 #if !defined(__wasi__) /* has no signals, and says so with an #error */
