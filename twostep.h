@@ -11071,13 +11071,14 @@ TWSI_FN void twsi_density_task(void *data, size_t index, size_t worker) {
     job->out[index] = twsi_density_at(&own, job->values[index], own.spectrum->edge);
 }
 
+/* job: where the work is described; too large for the stack. */
 TWSI_FN void twsi_bulk_densities(twsi_team *team, const twsi_spectrum *spectrum,
-                                 const double *values, size_t count, double *out) {
-    twsi_densities job;
-    twsi_density_open(&job.law, spectrum);
-    job.values = values;
-    job.out = out;
-    twsi_run(team, count, twsi_density_task, &job);
+                                 twsi_densities *job, const double *values, size_t count,
+                                 double *out) {
+    twsi_density_open(&job->law, spectrum);
+    job->values = values;
+    job->out = out;
+    twsi_run(team, count, twsi_density_task, job);
 }
 
 /* F = (1 + E)^-1 E with E = E[(m - 1) U U^T], and e: where m is almost 1, F is not what rounding
@@ -11853,6 +11854,7 @@ typedef struct twsi_bulk_request {
     size_t count;
     double *wanted[2]; /* where the caller wants it, or NULL; after one and two steps */
     double *density[2]; /* the same in memory of the call */
+    twsi_densities *job;
 } twsi_bulk_request;
 
 /* tws_predict, with the bulk or a row of second steps when they are asked for. */
@@ -11896,6 +11898,7 @@ TWSI_FN tws_status twsi_predict(tws_context *context, const tws_theory_input *in
             bulk->density[0] = (double *)twsi_take(&pool, bulk->count + 1, 2 * sizeof(double));
             bulk->density[1] =
                 bulk->density[0] == NULL ? NULL : bulk->density[0] + bulk->count;
+            bulk->job = (twsi_densities *)twsi_take(&pool, 1, sizeof *bulk->job);
         }
     }
     if (pool.status != TWS_OK) {
@@ -11929,14 +11932,16 @@ TWSI_FN tws_status twsi_predict(tws_context *context, const tws_theory_input *in
         if (status == TWS_OK && step2 != NULL)
             twsi_population_report(theory, &team, spectrum, &atoms, work, two);
         if (status == TWS_OK && bulk != NULL && bulk->wanted[1] != NULL)
-            twsi_bulk_densities(&team, spectrum, bulk->values, bulk->count, bulk->density[1]);
+            twsi_bulk_densities(&team, spectrum, bulk->job, bulk->values, bulk->count,
+                                bulk->density[1]);
         if (status == TWS_OK && step1 != NULL) {
             /* W_1 is W_2 with a second step of size 0 on the same batch */
             theory->eta2 = theory->eps2 = 0;
             theory->reuse = 1;
             twsi_population_report(theory, &team, spectrum, &atoms, work, one);
             if (bulk != NULL && bulk->wanted[0] != NULL)
-                twsi_bulk_densities(&team, spectrum, bulk->values, bulk->count, bulk->density[0]);
+                twsi_bulk_densities(&team, spectrum, bulk->job, bulk->values, bulk->count,
+                                    bulk->density[0]);
             theory->eta2 = eta2;
             theory->eps2 = eps2;
         }
