@@ -8338,9 +8338,10 @@ TWSI_FN int twsi_bad_functions(const tws_config *c, char *message, size_t size) 
     return 1;
 }
 
+#define TWSI_BELOW_HALF (0.5 - DBL_EPSILON / 4) /* the largest exponent of a step size */
+
 TWS_API tws_status tws_check(const tws_config *config, char *message, size_t size) {
     const tws_config *c = config;
-    const double below_half = 0.5 - DBL_EPSILON / 4;
     const char *alpha = "at least 0 and below 0.5", *scale = "from 1e-300 to 1e6";
     if (size == 0) message = NULL;
     if (c == NULL) {
@@ -8348,8 +8349,8 @@ TWS_API tws_status tws_check(const tws_config *config, char *message, size_t siz
         return TWS_BAD_ARGUMENT;
     }
     if (twsi_bad_sizes(c, message, size) ||
-        twsi_out_of_range("alpha1", c->alpha1, 0.0, below_half, alpha, message, size) ||
-        twsi_out_of_range("alpha2", c->alpha2, 0.0, below_half, alpha, message, size) ||
+        twsi_out_of_range("alpha1", c->alpha1, 0.0, TWSI_BELOW_HALF, alpha, message, size) ||
+        twsi_out_of_range("alpha2", c->alpha2, 0.0, TWSI_BELOW_HALF, alpha, message, size) ||
         twsi_out_of_range("scale1", c->scale1, 1e-300, 1e6, scale, message, size) ||
         twsi_out_of_range("scale2", c->scale2, 1e-300, 1e6, scale, message, size) ||
         twsi_out_of_range("noise", c->noise, 0.0, 1e6, "from 0 to 1e6", message, size) ||
@@ -11633,7 +11634,6 @@ TWSI_FN tws_status twsi_theory_target(tws_context *context, const tws_target *ta
 /* Ranges of everything but the target's function. */
 TWSI_FN tws_status twsi_theory_check(tws_context *context, const tws_theory_input *input) {
     static const char *const size = "2 to 1e15", *const alpha = "0 <= alpha < 1/2";
-    const double below_half = 0.5 - DBL_EPSILON / 4;
     tws_status status = TWS_OK;
     if (input == NULL) return twsi_fail(context, TWS_BAD_ARGUMENT, "input is NULL");
 #define TWSI_RANGE(name, low, high, range) \
@@ -11642,8 +11642,8 @@ TWSI_FN tws_status twsi_theory_check(tws_context *context, const tws_theory_inpu
     TWSI_RANGE(neurons, 2, TWS_LARGEST_SIZE, size);
     TWSI_RANGE(inputs, 2, TWS_LARGEST_SIZE, size);
     TWSI_RANGE(samples, 2, TWS_LARGEST_SIZE, size);
-    TWSI_RANGE(alpha1, 0, below_half, alpha);
-    TWSI_RANGE(alpha2, 0, below_half, alpha);
+    TWSI_RANGE(alpha1, 0, TWSI_BELOW_HALF, alpha);
+    TWSI_RANGE(alpha2, 0, TWSI_BELOW_HALF, alpha);
     TWSI_RANGE(scale1, 1e-100, 1e6, "1e-100 to 1e6");
     TWSI_RANGE(scale2, 1e-100, 1e6, "1e-100 to 1e6");
     TWSI_RANGE(noise, 0, 1e6, "0 to 1e6");
