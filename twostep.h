@@ -11103,7 +11103,7 @@ TWSI_FN void twsi_poly_moments(twsi_spectrum *spectrum, double t) {
     twsi_solve(TWSI_POLY, system, F, TWSI_POLY);
 }
 
-/* out = a b, n x n by n x columns; or with a transposed. */
+/* out = a b, TWSI_POLY rows and columns of a, columns of b; or with a transposed. */
 TWSI_FN void twsi_poly_times(const double *a, int transposed, const double *b, size_t columns,
                              double *out) {
     size_t i, k, l;
@@ -11151,11 +11151,11 @@ TWSI_FN void twsi_border(twsi_spectrum *spectrum, double t) {
  * T(t) into spectrum->T; returns s. As many eigenvalues of T exceed 1 as singular values exceed s.
  * Without feedback T = t E[m (A^2 nu nu^T + c D)]. With it the rows W = L Y + A nu^T / sqrt N, Y
  * without means, L = 1 - ell on the polynomials U and 1 elsewhere, have
- *     1 - T = [ 1 - t c E[m D]          -sqrt(t) A nu^T ]   less all but U in the second row
- *             [ -sqrt(t) A nu      1 - L diag(S t) L^T  ]   (Schur complement),
+ *     [ 1 - t c E[m D]       -sqrt(t) A nu^T     ]   for 1 - T, once all of the second row but U
+ *     [ -sqrt(t) A nu     1 - L diag(S t) L^T    ]   is eliminated (Schur complement):
  *     T = [ t (E[m (mean mean^T + c D)] - e^T (1 - F) e)    (...)^T     ]
  *         [ sqrt(t) (q + L (1 - F) e)                        L F L^T    ].
- * The complement of U too would leave r x r, but with poles where L alone puts outliers.
+ * Without U too T would be r x r, but with poles where L alone puts outliers.
  */
 TWSI_FN double twsi_outlier_matrix(twsi_spectrum *spectrum, double t) {
     size_t r = spectrum->r, packed = r * (r + 1) / 2, i, k, l;
