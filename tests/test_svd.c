@@ -174,8 +174,11 @@ static tws_status apply_coarsely(void *user, int transposed, const double *x, do
     size_t i, j;
     for (i = 0; i < count; i++) {
         float sum = 0.0f;
-        for (j = 0; j < terms; j++)
-            sum += (float)(transposed ? o->a[j * o->ld + i] : o->a[i * o->ld + j]) * (float)x[j];
+        for (j = 0; j < terms; j++) {
+            /* volatile: the product rounds, and is never fused with the sum */
+            const volatile float term = (float)(transposed ? o->a[j * o->ld + i] : o->a[i * o->ld + j]) * (float)x[j];
+            sum += term;
+        }
         y[i] = (double)sum;
     }
     return TWS_OK;
@@ -419,10 +422,10 @@ static void test_ends(tws_context *context) {
     o.a = a;
     o.m = M;
     o.n = o.ld = N;
-    options.tolerance = 1e-8; /* products are not as good; how long it tries depends on how they round */
+    options.tolerance = 1e-8; /* products are not as good */
     options.max_basis = 60;
     CHECK(tws_svd_operator(context, &options, apply_coarsely, &o, M, N, values, NULL, NULL, residuals, &result) == TWS_NOT_CONVERGED);
-    CHECK(result.converged < TOP && result.passes < options.max_passes / 2 && strstr(context->message, "rounding") != NULL);
+    CHECK(result.converged < TOP && result.passes < 2000 && strstr(context->message, "rounding") != NULL);
     free(a);
     for (kind = 0; kind < 2; kind++) { /* more copies than a space in double can look for anew */
         double *d = numbers(WIDE * WIDE), *s = numbers(WIDE);
