@@ -2395,6 +2395,9 @@ TWSI_FN void twsi_curve_open(twsi_curve *curve, const tws_activation *activation
 #define TWSI_GEMM_TASK_ROWS 288
 /* ... and of one part where one side of the diagonal is wanted: of whole tiles, about so many. */
 #define TWSI_GEMM_STAIR 24
+/* Tasks below each other that meet one block of B after the other before those below them do: few,
+   so that the pages of A and C in use stay within reach of the address translation. */
+#define TWSI_GEMM_TASK_GROUP 2
 /* Rows or columns that one packing task copies: whole kilobytes from each source row. */
 #define TWSI_GEMM_PACK_GROUP 256
 /* Entries of a block of B that is read where it lies: packing pays only beyond the L2 cache. */
@@ -5554,11 +5557,15 @@ TWSI_FN void twsi_gemm_stairs(const twsi_gemm_job *job, size_t row, size_t heigh
     }
 }
 
-/* Tasks of one block of B follow each other, so a worker finds it in its cache more often. */
+/* Tasks of one block of B follow each other within a group, so a worker finds it in its cache. */
 TWSI_FN void twsi_gemm_block_task(void *data, size_t index, size_t worker) {
     const twsi_gemm_job *job = (const twsi_gemm_job *)data;
-    const size_t row = index % job->row_tasks * TWSI_GEMM_TASK_ROWS;
-    const size_t first = index / job->row_tasks * job->kernels->gemm_block_columns;
+    const size_t blocks = twsi_ceil_div(job->n, job->kernels->gemm_block_columns);
+    const size_t above = index / (TWSI_GEMM_TASK_GROUP * blocks) * TWSI_GEMM_TASK_GROUP;
+    const size_t group = twsi_min(job->row_tasks - above, TWSI_GEMM_TASK_GROUP);
+    const size_t place = index - above * blocks; /* within the group */
+    const size_t row = (above + place % group) * TWSI_GEMM_TASK_ROWS;
+    const size_t first = place / group * job->kernels->gemm_block_columns;
     const size_t end = twsi_min(job->n, first + job->kernels->gemm_block_columns);
     const size_t height = twsi_min(job->m - row, TWSI_GEMM_TASK_ROWS);
     (void)worker;
