@@ -1,5 +1,5 @@
 /* Prints what the machine can do: fused multiply-adds in registers and reading from memory.
- *   cc -O2 -I.. machine.c -o machine -lm && ./machine [--peak] */
+ *   cc -O2 -I.. machine.c -o machine -lm && ./machine [--peak | --kernel] */
 #define TWOSTEP_IMPLEMENTATION
 #include "twostep.h"
 
@@ -14,6 +14,10 @@ int main(int count, char **argument) {
     int i;
     if (count > 1 && strcmp(argument[1], "--peak") == 0) {
         printf("%.1f\n", measure_peak(&context, all, 9));
+        return 0;
+    }
+    if (count > 1 && strcmp(argument[1], "--kernel") == 0) {
+        printf("%s\n", tws_kernel_name(tws_context_kernel(&context)));
         return 0;
     }
     for (threads = 1; threads <= all; threads = threads < all ? all : all + 1) {

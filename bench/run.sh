@@ -14,9 +14,9 @@
 #   theory      prediction against simulation
 #
 # Builds the programs of this folder with plain `cc -O2`, runs them one after the other on this
-# machine and rewrites the section of each part in bench/RESULTS.md. All contenders take turns in one
-# run, medians are printed, and every figure is a ratio within one run or comes with the run's own
-# peak. Peers are optional: `sh bench/peers/install.sh` installs what Debian has, a missing one is
+# machine and rewrites the section of each part and kind of processor in bench/RESULTS.md. All
+# contenders take turns in one run, medians are printed, and every figure is a ratio within one run or
+# comes with the run's own peak. Peers are optional: `sh bench/peers/install.sh` installs what Debian has, a missing one is
 # named and skipped. PYTHON names the interpreter that has NumPy (/usr/bin/python3).
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd) || exit 2
 root=$(dirname -- "$here")
@@ -32,9 +32,15 @@ export PYTHONDONTWRITEBYTECODE=1
 build() { $CC -O2 -I"$root" -o "$tmp/$1" "$2" -lm -ldl || exit 1; }
 build_library() { $CC -O2 -fPIC -shared -I"$root" -o "$tmp/ours.so" "$here/peers/ours.c" -lm || exit 1; }
 
-machine() {
+# The processor and the widest kernel it can take: what a section is known by.
+processor() {
+    [ -x "$tmp/machine" ] || build machine "$here/machine.c"
     model=$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo 2>/dev/null | head -n 1)
-    echo "$(uname -sm), ${model:-unknown processor}, $(getconf _NPROCESSORS_ONLN) cores, $($CC --version | head -n 1)"
+    echo "${model:-$(uname -m)}, $("$tmp/machine" --kernel)"
+}
+
+machine() {
+    echo "$(uname -sm), $(processor), $(getconf _NPROCESSORS_ONLN) cores, $($CC --version | head -n 1)"
 }
 
 has_numpy() { "$PYTHON" -c 'import numpy, scipy' 2>/dev/null; }
@@ -76,29 +82,37 @@ svd() {
 experiment() { "$PYTHON" "$here/peers/experiment.py" "$tmp/twostep" "$tmp/machine"; }
 phase() { "$PYTHON" "$here/peers/phase.py" "$tmp/twostep"; }
 
-# section NAME TITLE COMMAND...: what the command prints becomes the section of that name.
+# section NAME TITLE COMMAND...: what the command prints becomes the section of that name and of this
+# processor, after those of the same name.
 section() {
     name=$1 title=$2
     shift 2
     echo "bench: $name" >&2
     "$@" >"$tmp/$name.txt" || exit 1
     {
-        echo "<!-- $name -->"
-        echo "## $title"
+        echo "<!-- $name: $(processor) -->"
+        echo "## $title: $(processor)"
         echo
         echo "$(machine). $(date -u +%Y-%m-%d). \`sh bench/run.sh $name\`"
         case $name in functions | svd | experiment | phase) echo; versions ;; esac
         echo
         case $name in theory) cat "$tmp/$name.txt" ;; *) echo '```'; cat "$tmp/$name.txt"; echo '```' ;; esac
-        echo "<!-- end $name -->"
+        echo "<!-- end $name: $(processor) -->"
     } >"$tmp/section"
     [ -f "$results" ] || printf '# Measured by `sh bench/run.sh`\n\nGenerated, never edited by hand.\n' >"$results"
-    awk -v name="$name" -v new="$tmp/section" '
-        function put() { while ((getline line < new) > 0) print line; done = 1 }
-        $0 == "<!-- " name " -->" { put(); skip = 1 }
-        !skip { print }
-        $0 == "<!-- end " name " -->" { skip = 0 }
-        END { if (!done) { print ""; put() } }' "$results" >"$tmp/results" && cp "$tmp/results" "$results"
+    awk -v name="$name" -v id="$name: $(processor)" -v new="$tmp/section" '
+        function put() { while ((getline line < new) > 0) text[++lines] = line; done = lines }
+        $0 == "<!-- " id " -->" { put(); skip = 1 }
+        !skip { text[++lines] = $0 }
+        $0 == "<!-- end " id " -->" { skip = 0 }
+        index($0, "<!-- end " name ": ") == 1 { last = lines }
+        END {
+            for (i = 1; i <= lines && (done || i <= last); i++) print text[i]
+            if (done) exit
+            if (last) print ""
+            while ((getline line < new) > 0) print line
+            for (; i <= lines; i++) print text[i]
+        }' "$results" >"$tmp/results" && cp "$tmp/results" "$results"
 }
 
 part() {
