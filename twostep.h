@@ -2395,8 +2395,8 @@ TWSI_FN void twsi_curve_open(twsi_curve *curve, const tws_activation *activation
 #define TWSI_GEMM_TASK_ROWS 288
 /* ... and of one part where one side of the diagonal is wanted: of whole tiles, about so many. */
 #define TWSI_GEMM_STAIR 24
-/* Tasks below each other that meet one block of B after the other before those below them do: few,
-   so that the pages of A and C in use stay within reach of the address translation. */
+/* Row tasks that go through all blocks of B together, before those below them begin: few, so that
+   the pages of A and C in use stay within reach of the address translation. */
 #define TWSI_GEMM_TASK_GROUP 2
 /* Rows or columns that one packing task copies: whole kilobytes from each source row. */
 #define TWSI_GEMM_PACK_GROUP 256

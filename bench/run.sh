@@ -16,8 +16,9 @@
 # Builds the programs of this folder with plain `cc -O2`, runs them one after the other on this
 # machine and rewrites the section of each part and kind of processor in bench/RESULTS.md. All
 # contenders take turns in one run, medians are printed, and every figure is a ratio within one run or
-# comes with the run's own peak. Peers are optional: `sh bench/peers/install.sh` installs what Debian has, a missing one is
-# named and skipped. PYTHON names the interpreter that has NumPy (/usr/bin/python3).
+# comes with the run's own peak. Peers are optional: `sh bench/peers/install.sh` installs what Debian
+# has, a missing one is named and skipped. PYTHON names the interpreter that has NumPy
+# (/usr/bin/python3).
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd) || exit 2
 root=$(dirname -- "$here")
 CC=${CC:-cc}
@@ -29,18 +30,19 @@ trap 'exit 130' INT TERM HUP
 unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE # they keep OpenBLAS from looking at the machine
 export PYTHONDONTWRITEBYTECODE=1
 
-build() { $CC -O2 -I"$root" -o "$tmp/$1" "$2" -lm -ldl || exit 1; }
+build() { [ -x "$tmp/$1" ] || $CC -O2 -I"$root" -o "$tmp/$1" "$2" -lm -ldl || exit 1; }
 build_library() { $CC -O2 -fPIC -shared -I"$root" -o "$tmp/ours.so" "$here/peers/ours.c" -lm || exit 1; }
 
 # The processor and the widest kernel it can take: what a section is known by.
 processor() {
-    [ -x "$tmp/machine" ] || build machine "$here/machine.c"
+    build machine "$here/machine.c"
     model=$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo 2>/dev/null | head -n 1)
     echo "${model:-$(uname -m)}, $("$tmp/machine" --kernel)"
 }
 
+# machine PROCESSOR
 machine() {
-    echo "$(uname -sm), $(processor), $(getconf _NPROCESSORS_ONLN) cores, $($CC --version | head -n 1)"
+    echo "$(uname -sm), $1, $(getconf _NPROCESSORS_ONLN) cores, $($CC --version | head -n 1)"
 }
 
 has_numpy() { "$PYTHON" -c 'import numpy, scipy' 2>/dev/null; }
@@ -89,27 +91,29 @@ section() {
     shift 2
     echo "bench: $name" >&2
     "$@" >"$tmp/$name.txt" || exit 1
+    on=$(processor) || exit 1
     {
-        echo "<!-- $name: $(processor) -->"
-        echo "## $title: $(processor)"
+        echo "<!-- $name: $on -->"
+        echo "## $title: $on"
         echo
-        echo "$(machine). $(date -u +%Y-%m-%d). \`sh bench/run.sh $name\`"
+        echo "$(machine "$on"). $(date -u +%Y-%m-%d). \`sh bench/run.sh $name\`"
         case $name in functions | svd | experiment | phase) echo; versions ;; esac
         echo
         case $name in theory) cat "$tmp/$name.txt" ;; *) echo '```'; cat "$tmp/$name.txt"; echo '```' ;; esac
-        echo "<!-- end $name: $(processor) -->"
+        echo "<!-- end $name: $on -->"
     } >"$tmp/section"
     [ -f "$results" ] || printf '# Measured by `sh bench/run.sh`\n\nGenerated, never edited by hand.\n' >"$results"
-    awk -v name="$name" -v id="$name: $(processor)" -v new="$tmp/section" '
-        function put() { while ((getline line < new) > 0) text[++lines] = line; done = lines }
+    awk -v name="$name" -v id="$name: $on" -v new="$tmp/section" '
+        function put() { while ((getline line < new) > 0) text[++lines] = line; done = 1 }
         $0 == "<!-- " id " -->" { put(); skip = 1 }
         !skip { text[++lines] = $0 }
         $0 == "<!-- end " id " -->" { skip = 0 }
         index($0, "<!-- end " name ": ") == 1 { last = lines }
         END {
-            for (i = 1; i <= lines && (done || i <= last); i++) print text[i]
+            if (!last) last = lines
+            for (i = 1; i <= (done ? lines : last); i++) print text[i]
             if (done) exit
-            if (last) print ""
+            print ""
             while ((getline line < new) > 0) print line
             for (; i <= lines; i++) print text[i]
         }' "$results" >"$tmp/results" && cp "$tmp/results" "$results"
