@@ -2417,6 +2417,8 @@ TWSI_FN void twsi_curve_open(twsi_curve *curve, const tws_activation *activation
 #define TWSI_SVD_TILE 1024
 /* Numbers of one slab of rows, which stays in the second cache between M x and M^T (M x). */
 #define TWSI_SVD_SLAB 65536
+/* ... in the precision of the matrix, beside the slab after it, which is on its way. */
+#define TWSI_SVD_HALF_SLAB 32768
 /* ... and rows of it at most. */
 #define TWSI_SVD_ROWS 64
 
@@ -4433,7 +4435,8 @@ TWSI_LANE_INLINE double TWSI_LANE(svd_lanes)(twsi_v v) {
 #define TWSI_SVD_TALL_EACH(DO) DO(0) DO(1) DO(2) DO(3)
 #endif
 
-/* A word of the next rows, on its way to the second cache while these rows are at work. */
+/* A word of the next rows, on its way to the second cache while these rows are at work: every
+   second row during M x, the others during M^T (M x), so that memory never waits. */
 #if TWSI_PASS == TWSI_PASS_PLAIN
 #define TWSI_SVD_FETCH(p) (void)(p)
 #else
@@ -4454,7 +4457,8 @@ TWSI_LANE_INLINE double TWSI_LANE(svd_lanes)(twsi_v v) {
 
 /* sum[2 r + j] = row_r . x_j */
 TWSI_LANE_INLINE void TWSI_LANE(svd_dots)(const tws_real *const *row, size_t n, const tws_real *x0,
-                                          const tws_real *x1, int vectors, double *sum) {
+                                          const tws_real *x1, int vectors, double *sum,
+                                          size_t ahead) {
     const size_t whole = n - n % TWSI_LANES;
     size_t i, r;
 #define TWSI_SVD_ZERO(r) twsi_v s##r = twsi_set(0), t##r = s##r;
@@ -4462,10 +4466,11 @@ TWSI_LANE_INLINE void TWSI_LANE(svd_dots)(const tws_real *const *row, size_t n, 
     for (i = 0; i < whole; i += TWSI_LANES) {
         const twsi_v u0 = twsi_load(x0 + i), u1 = twsi_load(x1 + i);
         twsi_v m;
-#define TWSI_SVD_DOT(r)                           \
-    m = twsi_load(row[r] + i);                    \
-    TWSI_SVD_HOLD(m);                             \
-    s##r = twsi_fma(m, u0, s##r);                 \
+#define TWSI_SVD_DOT(r)                                 \
+    if (r % 2 == 0) TWSI_SVD_FETCH(row[r] + ahead + i); \
+    m = twsi_load(row[r] + i);                          \
+    TWSI_SVD_HOLD(m);                                   \
+    s##r = twsi_fma(m, u0, s##r);                       \
     if (vectors == 2) t##r = twsi_fma(m, u1, t##r);
         TWSI_SVD_TALL_EACH(TWSI_SVD_DOT)
     }
@@ -4480,7 +4485,7 @@ TWSI_LANE_INLINE void TWSI_LANE(svd_dots)(const tws_real *const *row, size_t n, 
         }
 }
 
-/* q_j += sum over r of f[2 r + j] row_r. What lies ahead is fetched. */
+/* q_j += sum over r of f[2 r + j] row_r */
 TWSI_LANE_INLINE void TWSI_LANE(svd_adds)(const tws_real *const *row, size_t n, const tws_real *f,
                                           int vectors, tws_real *q0, tws_real *q1, size_t ahead) {
     const size_t whole = n - n % TWSI_LANES;
@@ -4489,11 +4494,11 @@ TWSI_LANE_INLINE void TWSI_LANE(svd_adds)(const tws_real *const *row, size_t n, 
     TWSI_SVD_TALL_EACH(TWSI_SVD_SET)
     for (i = 0; i < whole; i += TWSI_LANES) {
         twsi_v u0 = twsi_load(q0 + i), u1 = twsi_load(q1 + i), m;
-#define TWSI_SVD_ADD(r)                           \
-    TWSI_SVD_FETCH(row[r] + ahead + i);           \
-    m = twsi_load(row[r] + i);                    \
-    TWSI_SVD_HOLD(m);                             \
-    u0 = twsi_fma(m, f##r, u0);                   \
+#define TWSI_SVD_ADD(r)                                 \
+    if (r % 2 == 1) TWSI_SVD_FETCH(row[r] + ahead + i); \
+    m = twsi_load(row[r] + i);                          \
+    TWSI_SVD_HOLD(m);                                   \
+    u0 = twsi_fma(m, f##r, u0);                         \
     if (vectors == 2) u1 = twsi_fma(m, g##r, u1);
         TWSI_SVD_TALL_EACH(TWSI_SVD_ADD)
         twsi_store(q0 + i, u0);
@@ -4518,7 +4523,7 @@ TWSI_LANE_INLINE void TWSI_LANE(svd_square)(const tws_real *a, size_t ld, size_t
     size_t i, j, r;
     for (i = 0; i < rows; i += TWSI_SVD_TALL) {
         for (r = 0; r < TWSI_SVD_TALL; r++) row[r] = a + twsi_min(i + r, rows - 1) * ld;
-        TWSI_LANE(svd_dots)(row, n, x0, x1, vectors, sum + 2 * i);
+        TWSI_LANE(svd_dots)(row, n, x0, x1, vectors, sum + 2 * i, ahead);
     }
     for (i = 0; i < rows; i += TWSI_SVD_TALL) {
         for (r = 0; r < TWSI_SVD_TALL; r++) row[r] = a + twsi_min(i + r, rows - 1) * ld;
@@ -4544,7 +4549,7 @@ TWSI_LANE_FN void TWSI_LANE(svd_square2)(const tws_real *a, size_t ld, size_t ro
 TWSI_LANE_FN void TWSI_LANE(svd_pass)(const tws_real *a, size_t ld, size_t rows, size_t n,
                                       const tws_real *x, size_t ldx, size_t count, tws_real factor,
                                       tws_real *q, size_t ldq) {
-    const size_t fitting = TWSI_SVD_SLAB / n / TWSI_SVD_TALL * TWSI_SVD_TALL;
+    const size_t fitting = TWSI_SVD_HALF_SLAB / n / TWSI_SVD_TALL * TWSI_SVD_TALL;
     const size_t slab = twsi_max(TWSI_SVD_TALL, twsi_min(TWSI_SVD_ROWS, fitting));
     size_t i, j;
     for (i = 0; i < rows; i += slab) {
@@ -6230,6 +6235,8 @@ TWS_API tws_status tws_gemm_strassen(tws_context *context, int levels, tws_trans
 #define TWSI_SVD_FAST 1e-6   /* smallest tolerance that products in single precision can reach */
 #define TWSI_SVD_ROUNDING 2e-14 /* residual of M^T M that products in double reach for certain */
 #define TWSI_SVD_SEGMENT 1024 /* columns that one task sums over the parts */
+#define TWSI_SVD_PIECES 4     /* parts of the basis that a vector is cleaned of at once, at most */
+#define TWSI_SVD_PIECE 65536  /* ... and numbers in one at least: less does not pay for the sum */
 #define TWSI_SVD_MAX_FULL 4096
 
 typedef struct twsi_svd {
@@ -6284,6 +6291,8 @@ typedef struct twsi_svd {
     double *basis;     /* (capacity + widest) x columns */
     double *work;      /* widest x columns */
     double *h, *sum;   /* widest x capacity: coefficients */
+    double *shares;    /* PIECES x GROUP x columns: what pieces of the basis take out */
+    int alone;         /* no other problem is at work: the team is free */
     double *t;         /* capacity x capacity */
     double *b;         /* widest x widest */
     double *spare;     /* restart x columns */
@@ -6669,17 +6678,86 @@ TWSI_FN void twsi_scale_by(double *x, size_t n, double factor) {
     for (i = 0; i < n; i++) x[i] *= factor;
 }
 
+/* Some vectors to be cleaned of their parts along basis vectors [first, end). */
+typedef struct twsi_svd_cleaning {
+    const twsi_svd *svd;
+    size_t first, end;
+    double *w, *h; /* count <= GROUP vectors; their coefficients */
+    size_t count;
+    size_t pieces, height; /* of so many basis vectors each */
+} twsi_svd_cleaning;
+
+TWSI_FN void twsi_svd_clean_piece(void *data, size_t index, size_t worker) {
+    const twsi_svd_cleaning *job = (const twsi_svd_cleaning *)data;
+    const twsi_svd *svd = job->svd;
+    const size_t n = svd->columns, from = index * job->height;
+    const size_t height = twsi_min(job->height, job->end - job->first - from);
+    double *share = svd->shares + index * TWSI_SVD_GROUP * n;
+    (void)worker;
+    memset(share, 0, job->count * n * sizeof *share);
+    svd->team->kernels->svd_double(svd->basis + (job->first + from) * n, n, height, n, job->w, n,
+                                  job->count, -1.0, job->h + from, svd->capacity + svd->widest,
+                                  share, n);
+}
+
+TWSI_FN void twsi_svd_clean_segment(void *data, size_t index, size_t worker) {
+    const twsi_svd_cleaning *job = (const twsi_svd_cleaning *)data;
+    const size_t n = job->svd->columns, first = index * TWSI_SVD_SEGMENT;
+    const size_t width = twsi_min(n - first, TWSI_SVD_SEGMENT);
+    size_t j, k;
+    (void)worker;
+    for (j = 0; j < job->count; j++) {
+        const double *share = job->svd->shares + j * n + first;
+        double *w = job->w + j * n + first;
+        for (k = 0; k < job->pieces; k++)
+            job->svd->team->kernels->svd_add2(w, width, 1.0, share + k * TWSI_SVD_GROUP * n, 0.0,
+                                              w);
+    }
+}
+
+/* Tasks of one problem: on all workers, or where others keep these busy, in turn. */
+TWSI_FN void twsi_svd_run(const twsi_svd *svd, size_t count, tws_task task, void *data) {
+    size_t index;
+    if (svd->alone)
+        twsi_run(svd->team, count, task, data);
+    else
+        for (index = 0; index < count; index++) task(data, index, 0);
+}
+
+/* The same for up to GROUP vectors. How the basis is cut hangs on sizes alone, as the processes
+   that share a matrix must agree to the last bit. */
+TWSI_FN void twsi_svd_clean_group(const twsi_svd *svd, size_t first, size_t end, double *w,
+                                  size_t count, double *h) {
+    const size_t n = svd->columns, most = (end - first) * n / TWSI_SVD_PIECE;
+    twsi_svd_cleaning job;
+    if (most < 2) {
+        svd->team->kernels->svd_double(svd->basis + first * n, n, end - first, n, w, n, count,
+                                      -1.0, h, svd->capacity + svd->widest, w, n);
+        return;
+    }
+    job.svd = svd;
+    job.first = first;
+    job.end = end;
+    job.w = w;
+    job.h = h;
+    job.count = count;
+    job.height = twsi_ceil_div(end - first, twsi_min(TWSI_SVD_PIECES, most));
+    job.pieces = twsi_ceil_div(end - first, job.height);
+    twsi_svd_run(svd, job.pieces, twsi_svd_clean_piece, &job);
+    twsi_svd_run(svd, twsi_ceil_div(n, TWSI_SVD_SEGMENT), twsi_svd_clean_segment, &job);
+}
+
 /* Takes the part along basis vectors [first, end) out of w and adds its coefficients to sum. */
 TWSI_FN void twsi_svd_clean(twsi_svd *svd, size_t first, size_t end, double *w, size_t count,
                             double *sum) {
-    const size_t n = svd->columns;
+    const size_t n = svd->columns, ldh = svd->capacity + svd->widest;
     size_t i, j;
     if (end == first) return;
-    svd->team->kernels->svd_double(svd->basis + first * n, n, end - first, n, w, n, count, -1.0,
-                                  svd->h, svd->capacity + svd->widest, w, n);
+    for (j = 0; j < count; j += TWSI_SVD_GROUP)
+        twsi_svd_clean_group(svd, first, end, w + j * n, twsi_min(TWSI_SVD_GROUP, count - j),
+                             svd->h + j * ldh);
     for (j = 0; sum != NULL && j < count; j++)
-        for (i = first; i < end; i++)
-            sum[j * svd->capacity + i] += svd->h[j * (svd->capacity + svd->widest) + i - first];
+        for (i = first; i < end; i++) sum[j * svd->capacity + i] += svd->h[j * ldh + i - first];
 }
 
 /* Makes basis vector at a random unit vector orthogonal to all before it (at < columns). */
@@ -7005,7 +7083,8 @@ TWSI_FN tws_status twsi_svd_look(twsi_svd *svd) {
     return twsi_svd_beyond(svd, svd->size - svd->done) ? TWS_NOT_CONVERGED : TWS_OK;
 }
 
-/* After a product: everything up to the next one. Touches nothing but svd. */
+/* After a product: everything up to the next one. Touches nothing but svd, and the team if alone:
+   what runs as a single piece leaves the workers free. */
 TWSI_FN void twsi_svd_advance(twsi_svd *svd) {
     int full;
     twsi_svd_absorb(svd);
@@ -7349,6 +7428,7 @@ TWSI_FN tws_status twsi_svd_prepare(twsi_svd *svd, twsi_svd_output *out) {
     svd->spare = (double *)twsi_take(pool, svd->restart, n * sizeof(double));
     svd->h = (double *)twsi_take(pool, svd->widest, (c + svd->widest) * sizeof(double));
     svd->sum = (double *)twsi_take(pool, svd->widest, c * sizeof(double));
+    svd->shares = (double *)twsi_take(pool, TWSI_SVD_PIECES * TWSI_SVD_GROUP, n * sizeof(double));
     svd->b = (double *)twsi_take(pool, svd->widest, svd->widest * sizeof(double));
     svd->t = (double *)twsi_take(pool, c, c * sizeof(double));
     svd->small = (double *)twsi_take(pool, c, c * sizeof(double));
@@ -7573,11 +7653,13 @@ TWSI_FN tws_status twsi_svd_solve(twsi_svd *svd, twsi_svd_output *out, size_t co
     status = twsi_agree(context, status);
     for (j = 0; j < count && status == TWS_OK; j++) {
         svd[j].slabs = svd->slabs;
+        svd[j].alone = count == 1;
         status = twsi_svd_find_unit(svd + j);
         twsi_svd_begin(svd + j, 0, svd->width);
     }
     if (status == TWS_OK && svd->fast) status = twsi_svd_iterate_fast(svd, count);
     for (j = 0; j < count && status == TWS_OK; j++) {
+        svd[j].alone = 1;
         status = twsi_svd_settle(svd + j, out + j);
         if (status == TWS_OK && twsi_svd_conclude(svd + j, out + j, results + j) != TWS_OK)
             worst = TWS_NOT_CONVERGED;

@@ -963,6 +963,66 @@ static void test_last_slot(void) {
     CHECK(memcmp(s[0], s[1], sizeof s[0]) == 0 && memcmp(all[0], all[1], sizeof all[0]) == 0);
 }
 
+/* Workers of the caller's that are not to be called for from within a task; the last piece first. */
+typedef struct strict_workers {
+    size_t calls;
+    int inside;
+} strict_workers;
+
+static void run_backwards(void *user, size_t count, tws_task task, void *data) {
+    strict_workers *workers = (strict_workers *)user;
+    CHECK(!workers->inside);
+    workers->inside = 1;
+    workers->calls++;
+    while (count-- > 0) task(data, count, count % 2);
+    workers->inside = 0;
+}
+
+/* A basis of so many vectors of so many columns that several workers clean a vector of it: the same
+   bits for any number of them, whether the problem is alone or among others, and V V^T = 1. */
+static void test_long_basis(void) {
+    enum { M = 300, N = 2048, TOP = 20 };
+    tws_real *a = (tws_real *)malloc(M * N * sizeof *a), *zero = (tws_real *)calloc(M * N, sizeof *zero);
+    const size_t size = TOP * (1 + M + N);
+    double *first = numbers(size), *now = numbers(size), *both = numbers(2 * size);
+    const double factors[2] = {0.0, 1.0}, *right = first + TOP * (1 + M);
+    tws_svd_options options = tws_default_svd_options(TOP);
+    strict_workers workers = {0, 0};
+    size_t i, j, k, calls = 0;
+    if (a == NULL || zero == NULL) exit(2);
+    for (i = 0; i < M * N; i++) a[i] = (tws_real)test_uniform();
+    for (i = 0; i < 4; i++) {
+        static const unsigned threads[4] = {1, 2, 7, 2};
+        double *out = i == 0 ? first : now;
+        tws_context context = tws_default_context();
+        tws_svd_result result[2];
+        context.threads = threads[i];
+        if (i == 3) context.parallel_for = run_backwards, context.parallel_user = &workers;
+        CHECK(tws_svd(&context, &options, a, M, N, N, out, out + TOP, out + TOP * (1 + M), NULL, result) == TWS_OK);
+        CHECK(result->passes * 2 * N >= 4 * TWSI_SVD_PIECE); /* pieces most of the time */
+        CHECK(memcmp(first, out, size * sizeof *out) == 0);
+        if (i == 3) calls = workers.calls / result->passes;
+        CHECK(tws_svd_pencil(&context, &options, a, N, zero, N, M, N, factors, 2, NULL, both, both + 2 * TOP,
+                             both + 2 * TOP * (1 + M), NULL, result) == TWS_OK);
+        for (j = 0; j < 2; j++) {
+            CHECK(memcmp(both + j * TOP, first, TOP * sizeof *both) == 0);
+            CHECK(memcmp(both + 2 * TOP * (1 + M) + j * TOP * N, right, TOP * N * sizeof *both) == 0);
+        }
+    }
+    CHECK(calls == 3); /* two for a product, and two for cleaning as soon as there are pieces */
+    for (j = 0; j < TOP; j++)
+        for (k = 0; k <= j; k++) {
+            double dot = 0.0;
+            for (i = 0; i < N; i++) dot += right[j * N + i] * right[k * N + i];
+            CHECK_NEAR(dot, j == k, 1e-12);
+        }
+    free(a);
+    free(zero);
+    free(first);
+    free(now);
+    free(both);
+}
+
 /* The shared case alone: a reduction that doubles stands for two processes with equal blocks. */
 static int reduce_double(void *user, double *values, size_t count) {
     long *calls = (long *)user;
@@ -1474,6 +1534,7 @@ int main(void) {
     test_lost_in_squares();
     test_low_levels();
     test_last_slot();
+    test_long_basis();
     test_reduce_twins();
 #if defined(TWSI_PTHREADS)
     test_reduce_pair(100, 37, 0);
