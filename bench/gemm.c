@@ -19,6 +19,7 @@
 #include <time.h>
 
 #define MAX_RUNS 99
+#define PATIENCE 8 /* disturbed timings of a series after which none is taken again */
 #define OURS 0 /* contender 0; peer i is contender i + 1 */
 #define CONTENDERS (BLAS_PEERS + 1)
 
@@ -79,11 +80,12 @@ static long switches(void) {
 }
 
 /* Seconds of a call. When other programs took the cores away, which the involuntary switches tell,
-   the timing is taken again, five times at most; one that never came through is counted. */
+   the timing is taken again, five times at most; one that never came through is counted. After
+   PATIENCE of these the machine is busy, and nothing is taken again. */
 static double seconds_of(series *bench, const shape *s, int contender, const operands *o, long repeats) {
     double seconds = 0;
     int attempt;
-    for (attempt = 0; attempt < 6; attempt++) {
+    for (attempt = 0; attempt < (bench->disturbed < PATIENCE ? 6 : 1); attempt++) {
         const long before = switches();
         const double start = bench_seconds();
         long i;
