@@ -5562,12 +5562,15 @@ TWSI_FN void twsi_gemm_stairs(const twsi_gemm_job *job, size_t row, size_t heigh
     }
 }
 
-/* Tasks of one block of B follow each other within a group, so a worker finds it in its cache. */
+/* Tasks of one block of B follow each other within a group, so a worker finds it in its cache. With
+   tile registers all of them are one group: they are through with a block so soon that reading it
+   again costs more than the pages do. */
 TWSI_FN void twsi_gemm_block_task(void *data, size_t index, size_t worker) {
     const twsi_gemm_job *job = (const twsi_gemm_job *)data;
     const size_t blocks = twsi_ceil_div(job->n, job->kernels->gemm_block_columns);
-    const size_t above = index / (TWSI_GEMM_TASK_GROUP * blocks) * TWSI_GEMM_TASK_GROUP;
-    const size_t group = twsi_min(job->row_tasks - above, TWSI_GEMM_TASK_GROUP);
+    const size_t most = job->kernels->gemm_terms == 1 ? TWSI_GEMM_TASK_GROUP : job->row_tasks;
+    const size_t above = index / (most * blocks) * most;
+    const size_t group = twsi_min(job->row_tasks - above, most);
     const size_t place = index - above * blocks; /* within the group */
     const size_t row = (above + place % group) * TWSI_GEMM_TASK_ROWS;
     const size_t first = place / group * job->kernels->gemm_block_columns;
