@@ -4794,8 +4794,9 @@ TWSI_FN tws_status twsi_team_start(twsi_team *team, tws_context *context, tws_ke
                          context->threads, TWSI_MAX_THREADS);
     if (twsi_check_allocator(context) != TWS_OK) return TWS_BAD_ARGUMENT;
     team->kernels = twsi_find_kernels(kernel);
-    team->workers = tws_context_threads(context);
-    if (context == NULL || context->parallel_for == NULL || wanted < 2) /* theirs have any slot */
+    team->workers = 1; /* enough for a small job, and to count the cores takes as long as many */
+    if (wanted > 1) team->workers = tws_context_threads(context);
+    if (context == NULL || context->parallel_for == NULL) /* theirs have any slot */
         team->workers = (unsigned)twsi_max(1, twsi_min(team->workers, wanted));
 #ifdef TWSI_THREADS
     if (team->workers > 1 && (context == NULL || context->parallel_for == NULL)) {
