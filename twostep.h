@@ -634,8 +634,8 @@ TWS_API tws_svd_options tws_default_svd_options(size_t top);
  * then allowed), left holds the local entries of u_k, everything else is the same in every
  * process; one reduction of 2 columns numbers per pass. A left vector of a zero value may then be
  * zero, where blocks of identical shape leave no way to tell the processes apart.
- * Memory: about 8 columns (max_basis + 40) bytes, and 24 max_basis^2, and 16 top rows, and 96
- * columns for every 128 rows, of which at most 64 parts are made.
+ * Memory: about 8 columns (max_basis + 4 top + 200) bytes, and 24 max_basis^2, and 16 rows
+ * (top + 4), and 64 columns for every 128 rows, of which at most 64 parts are made.
  * Errors: TWS_BAD_ARGUMENT, TWS_TOO_LARGE, TWS_OUT_OF_MEMORY, TWS_UNAVAILABLE, TWS_NOT_FINITE
  * (NaN or infinity in the matrix, or a value above the largest double), TWS_CALLBACK_FAILED
  * (reduce), TWS_NOT_CONVERGED (max_passes reached, the tolerance less than rounding allows, or a
