@@ -1506,6 +1506,7 @@ static void test_equal_entries(tws_context *context) {
 int main(void) {
     tws_context context = tws_default_context();
     int kernel;
+    test_long_basis(); /* first: without it, others would take minutes to fail */
     for (kernel = 1; kernel < (int)TWS_KERNEL_COUNT; kernel++) {
         if (!tws_kernel_available((tws_kernel)kernel)) continue;
         context.kernel = (tws_kernel)kernel;
@@ -1534,7 +1535,6 @@ int main(void) {
     test_lost_in_squares();
     test_low_levels();
     test_last_slot();
-    test_long_basis();
     test_reduce_twins();
 #if defined(TWSI_PTHREADS)
     test_reduce_pair(100, 37, 0);
