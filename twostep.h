@@ -1995,6 +1995,16 @@ TWSI_FN void twsi_run(twsi_team *team, size_t count, tws_task task, void *data) 
         twsi_team_share(team, count, task, data);
 }
 
+/* The same unless serial is set: then in turn, on the calling thread. */
+TWSI_FN void twsi_run_unless(int serial, twsi_team *team, size_t count, tws_task task,
+                             void *data) {
+    size_t index;
+    if (serial)
+        for (index = 0; index < count; index++) task(data, index, 0);
+    else
+        twsi_run(team, count, task, data);
+}
+
 /* ==========================================================================
  * @@LANES: the inner loops, once per instruction set
  *
@@ -5584,14 +5594,6 @@ TWSI_FN void twsi_gemm_block_task(void *data, size_t index, size_t worker) {
         twsi_gemm_rows(job, row, height, first, end);
 }
 
-TWSI_FN void twsi_gemm_run(twsi_team *team, size_t count, tws_task task, twsi_gemm_job *job) {
-    size_t index;
-    if (job->alone)
-        for (index = 0; index < count; index++) task(job, index, 0);
-    else
-        twsi_run(team, count, task, job);
-}
-
 /* C = beta C for the products that have no terms. */
 TWSI_FN void twsi_gemm_scale(size_t m, size_t n, tws_real beta, tws_real *c, size_t ldc) {
     size_t i, j;
@@ -5611,10 +5613,10 @@ TWSI_FN void twsi_gemm_pack(twsi_team *team, twsi_gemm_job *job, const twsi_kern
     job->a_tasks = twsi_ceil_div(job->m, job->a_vectors);
     memset(job->a_met, 0, sizeof job->a_met);
     if (with_b) memset(job->b_met, 0, sizeof job->b_met);
-    twsi_gemm_run(team,
-                  job->a_tasks +
-                      (with_b ? twsi_ceil_div(job->n - job->in_place, job->b_vectors) : 0),
-                  twsi_gemm_pack_task, job);
+    twsi_run_unless(job->alone, team,
+                    job->a_tasks +
+                        (with_b ? twsi_ceil_div(job->n - job->in_place, job->b_vectors) : 0),
+                    twsi_gemm_pack_task, job);
 }
 
 /* The size that bits stand for; of a float, as only its kernels ask. */
@@ -5697,8 +5699,9 @@ TWSI_FN void twsi_gemm_part(twsi_team *team, const twsi_gemm_buffers *buffers, i
                     s = s->gemm_instead; /* from here on */
                     twsi_gemm_pack(team, &job, s, 1);
                 }
-                twsi_gemm_run(team, twsi_ceil_div(job.n, s->gemm_block_columns) * job.row_tasks,
-                              twsi_gemm_block_task, &job);
+                twsi_run_unless(job.alone, team,
+                                twsi_ceil_div(job.n, s->gemm_block_columns) * job.row_tasks,
+                                twsi_gemm_block_task, &job);
             }
         }
     }
@@ -6296,7 +6299,7 @@ typedef struct twsi_svd {
     double *work;      /* widest x columns */
     double *h, *sum;   /* widest x capacity: coefficients */
     double *shares;    /* PIECES x GROUP x columns: what pieces of the basis take out */
-    int alone;         /* no other problem is at work: the team is free */
+    int nested;        /* its steps are tasks beside others: they may not call for the team */
     double *t;         /* capacity x capacity */
     double *b;         /* widest x widest */
     double *spare;     /* restart x columns */
@@ -6719,17 +6722,8 @@ TWSI_FN void twsi_svd_clean_segment(void *data, size_t index, size_t worker) {
     }
 }
 
-/* Tasks of one problem: on all workers, or where others keep these busy, in turn. */
-TWSI_FN void twsi_svd_run(const twsi_svd *svd, size_t count, tws_task task, void *data) {
-    size_t index;
-    if (svd->alone)
-        twsi_run(svd->team, count, task, data);
-    else
-        for (index = 0; index < count; index++) task(data, index, 0);
-}
-
-/* The same for up to GROUP vectors. How the basis is cut hangs on sizes alone, as the processes
-   that share a matrix must agree to the last bit. */
+/* Takes the parts out of up to GROUP vectors; h: their coefficients. How the basis is cut hangs on
+   sizes alone, as the processes that share a matrix must agree to the last bit. */
 TWSI_FN void twsi_svd_clean_group(const twsi_svd *svd, size_t first, size_t end, double *w,
                                   size_t count, double *h) {
     const size_t n = svd->columns, most = (end - first) * n / TWSI_SVD_PIECE;
@@ -6747,8 +6741,9 @@ TWSI_FN void twsi_svd_clean_group(const twsi_svd *svd, size_t first, size_t end,
     job.count = count;
     job.height = twsi_ceil_div(end - first, twsi_min(TWSI_SVD_PIECES, most));
     job.pieces = twsi_ceil_div(end - first, job.height);
-    twsi_svd_run(svd, job.pieces, twsi_svd_clean_piece, &job);
-    twsi_svd_run(svd, twsi_ceil_div(n, TWSI_SVD_SEGMENT), twsi_svd_clean_segment, &job);
+    twsi_run_unless(svd->nested, svd->team, job.pieces, twsi_svd_clean_piece, &job);
+    twsi_run_unless(svd->nested, svd->team, twsi_ceil_div(n, TWSI_SVD_SEGMENT),
+                    twsi_svd_clean_segment, &job);
 }
 
 /* Takes the part along basis vectors [first, end) out of w and adds its coefficients to sum. */
@@ -7087,8 +7082,8 @@ TWSI_FN tws_status twsi_svd_look(twsi_svd *svd) {
     return twsi_svd_beyond(svd, svd->size - svd->done) ? TWS_NOT_CONVERGED : TWS_OK;
 }
 
-/* After a product: everything up to the next one. Touches nothing but svd, and the team if alone:
-   what runs as a single piece leaves the workers free. */
+/* After a product: everything up to the next one. Touches nothing but svd, and the team
+   unless nested: what runs as a single piece leaves the workers free. */
 TWSI_FN void twsi_svd_advance(twsi_svd *svd) {
     int full;
     twsi_svd_absorb(svd);
@@ -7657,13 +7652,13 @@ TWSI_FN tws_status twsi_svd_solve(twsi_svd *svd, twsi_svd_output *out, size_t co
     status = twsi_agree(context, status);
     for (j = 0; j < count && status == TWS_OK; j++) {
         svd[j].slabs = svd->slabs;
-        svd[j].alone = count == 1;
+        svd[j].nested = count > 1;
         status = twsi_svd_find_unit(svd + j);
         twsi_svd_begin(svd + j, 0, svd->width);
     }
     if (status == TWS_OK && svd->fast) status = twsi_svd_iterate_fast(svd, count);
     for (j = 0; j < count && status == TWS_OK; j++) {
-        svd[j].alone = 1;
+        svd[j].nested = 0;
         status = twsi_svd_settle(svd + j, out + j);
         if (status == TWS_OK && twsi_svd_conclude(svd + j, out + j, results + j) != TWS_OK)
             worst = TWS_NOT_CONVERGED;

@@ -990,7 +990,7 @@ static void test_long_basis(void) {
     strict_workers workers = {0, 0};
     size_t i, j, k, calls = 0;
     if (a == NULL || zero == NULL) exit(2);
-    options.max_passes = 200; /* some 70 are enough */
+    options.max_passes = 200; /* 95 to 97 are enough */
     for (i = 0; i < M * N; i++) a[i] = (tws_real)test_uniform();
     for (i = 0; i < 4; i++) {
         static const unsigned threads[4] = {1, 2, 7, 2};
