@@ -1459,9 +1459,10 @@ TWSI_FN int twsi_exponent(double x) {
 
 /* ---- sizes ---- */
 
-/* a * b in *product, or 0 when it does not fit. */
+/* a * b in *product, or 0 when it does not fit. Two halves always do, without a slow division. */
 TWSI_FN int twsi_multiply(size_t a, size_t b, size_t *product) {
-    if (b != 0 && a > SIZE_MAX / b) return 0;
+    const size_t half = SIZE_MAX >> (4 * sizeof(size_t));
+    if ((a > half || b > half) && b != 0 && a > SIZE_MAX / b) return 0;
     *product = a * b;
     return 1;
 }
@@ -2037,9 +2038,11 @@ typedef struct twsi_kernels {
     void (*gemm_pack_b)(int across, size_t width, size_t count, size_t depth,
                         const tws_real *source, size_t ld, tws_real *panels, size_t panel_size,
                         twsi_gemm_sizes *sizes);
+    /* next: the first of next_size entries that will be wanted after b */
     void (*gemm_block)(size_t m, size_t n, size_t depth, tws_real alpha, const tws_real *a,
                        size_t a_size, const tws_real *b, size_t b_size, size_t b_step,
-                       tws_real beta, tws_real *c, size_t ldc);
+                       const tws_real *next, size_t next_size, tws_real beta, tws_real *c,
+                       size_t ldc);
     /* for numbers that gemm_block does not hold for; NULL: it holds for all */
     const struct twsi_kernels *gemm_instead;
     /* op(A) B without packing; NULL where the vectors have no masks */
@@ -2407,9 +2410,9 @@ TWSI_FN void twsi_curve_open(twsi_curve *curve, const tws_activation *activation
 #define TWSI_GEMM_STAIR 24
 /* Row tasks that go through all blocks of B together, before those below them begin: few, so that
    the pages of A and C in use stay within reach of the address translation. */
-#define TWSI_GEMM_TASK_GROUP 2
-/* Rows or columns that one packing task copies: whole kilobytes from each source row. */
-#define TWSI_GEMM_PACK_GROUP 256
+#define TWSI_GEMM_TASK_GROUP 4
+/* Rows or columns that one packing task copies: long runs from each source row. */
+#define TWSI_GEMM_PACK_GROUP 512
 /* Entries of a block of B that is read where it lies: packing pays only beyond the L2 cache. */
 #define TWSI_GEMM_IN_PLACE (128 * 1024 / sizeof(tws_real))
 /* Terms up to which A is not packed: so much that both operands lie in the second-level cache. */
@@ -3300,9 +3303,12 @@ TWSI_LANE_FN void TWSI_LANE(gemm_tile)(size_t rows, size_t columns, size_t depth
 /* All tiles of a cache block: each panel of A meets every panel of B. */
 TWSI_LANE_FN void TWSI_LANE(gemm_block)(size_t m, size_t n, size_t depth, tws_real alpha,
                                         const tws_real *a, size_t a_size, const tws_real *b,
-                                        size_t b_size, size_t b_step, tws_real beta, tws_real *c,
+                                        size_t b_size, size_t b_step, const tws_real *next,
+                                        size_t next_size, tws_real beta, tws_real *c,
                                         size_t ldc) {
     size_t i, j;
+    (void)next;
+    (void)next_size;
     for (i = 0; i < m; i += TWSI_GEMM_ROWS)
         for (j = 0; j < n; j += TWSI_GEMM_COLUMNS)
             TWSI_LANE(gemm_tile)(twsi_min(m - i, TWSI_GEMM_ROWS),
@@ -3494,12 +3500,13 @@ TWSI_GEMM_INLINE void TWSI_LANE(gemm_turn)(const tws_real *lines, twsi_v *out) {
 
 /* One cache line from each of rows <= TWSI_LANES rows, in a square of lines; zeros elsewhere. Rows
    a power of two apart share a cache set, so every line is read once and turned from here. The
-   same lines from ahead on will be needed next. */
+   same lines from ahead on will be needed soon; in the first-level cache they would push each
+   other out. */
 TWSI_GEMM_INLINE void TWSI_LANE(gemm_fetch)(tws_real *lines, const tws_real *source, size_t ld,
                                             size_t rows, size_t columns, const tws_real *ahead) {
     size_t i, j;
     for (i = 0; i < TWSI_LANES; i++) {
-        if (i < rows) __builtin_prefetch(ahead + i * ld, 0, 3);
+        if (i < rows) __builtin_prefetch(ahead + i * ld, 0, 2);
         for (j = 0; j < TWSI_GEMM_LINE; j += TWSI_LANES) {
             twsi_v v = twsi_set(0);
             if (i < rows && j + TWSI_LANES <= columns)
@@ -3511,24 +3518,32 @@ TWSI_GEMM_INLINE void TWSI_LANE(gemm_fetch)(tws_real *lines, const tws_real *sou
     }
 }
 
-/* count <= LANES rows of the source, next to each other in a panel. Each store writes whole
-   vectors, past the width of the panel too; the next entries overwrite that. */
+/* count <= LANES rows of the source, next to each other in a panel; those from after on come when
+   these end. Each store writes whole vectors, past the width of the panel too; the next entries
+   overwrite that. */
 TWSI_GEMM_INLINE void TWSI_LANE(gemm_pack_rows)(size_t width, size_t count, size_t depth,
                                                 const tws_real *source, size_t ld,
-                                                tws_real *panel, size_t half, size_t p) {
+                                                const tws_real *after, tws_real *panel,
+                                                size_t half, size_t p) {
     tws_real lines[TWSI_LANES * TWSI_GEMM_LINE];
     twsi_v turned[TWSI_GEMM_QUAD];
     const size_t columns = twsi_min(depth - p, TWSI_GEMM_LINE);
     const size_t next = p + TWSI_GEMM_AHEAD * TWSI_GEMM_LINE;
     size_t q, i;
     TWSI_LANE(gemm_fetch)(lines, source + p, ld, count, columns,
-                          source + (next < depth ? next : p));
+                          next < depth ? source + next : after + twsi_min(next - depth, p));
     for (q = 0; q < columns; q += TWSI_GEMM_QUAD) {
         TWSI_LANE(gemm_turn)(lines + q, turned);
         for (i = 0; i < TWSI_GEMM_QUAD; i++)
             if (q + i < columns)
                 TWSI_LANE(gemm_put)(panel + (p + q + i) * width, &turned[i], half);
     }
+}
+
+/* The same for rows that do not exist. */
+TWSI_GEMM_INLINE void TWSI_LANE(gemm_pack_zeros)(size_t width, size_t columns, tws_real *panel) {
+    size_t q;
+    for (q = 0; q < columns; q++) twsi_store(panel + q * width, twsi_set(0));
 }
 
 /* Panels whose vectors are rows of the source. Groups of rows are taken from the last to the first
@@ -3544,39 +3559,49 @@ TWSI_LANE_FN void TWSI_LANE(gemm_pack_across)(size_t width, size_t count, size_t
         const size_t here = twsi_min(count - first, together);
         /* the second panel is missing at the end */
         const size_t other = here > width ? half : 0;
+        const size_t step = count - first >= 2 * together ? together * ld : 0;
         for (p = 0; p < depth; p += TWSI_GEMM_LINE) {
             for (g = groups; g-- > 0;) {
                 const size_t row = g * TWSI_LANES;
-                TWSI_LANE(gemm_pack_rows)(width, row < here ? twsi_min(here - row, TWSI_LANES) : 0,
-                                          depth, source + (first + row) * ld, ld,
-                                          panels + first / width * panel_size + row, other, p);
+                const tws_real *rows = source + (first + row) * ld;
+                tws_real *panel = panels + first / width * panel_size + row;
+                if (row < here)
+                    TWSI_LANE(gemm_pack_rows)(width, twsi_min(here - row, TWSI_LANES), depth, rows,
+                                              ld, rows + step, panel, other, p);
+                else
+                    TWSI_LANE(gemm_pack_zeros)(width, twsi_min(depth - p, TWSI_GEMM_LINE),
+                                               panel + p * width);
             }
         }
     }
 }
 
 /* Panels whose vectors are columns of the source. Eight source rows at a time go to one panel after
-   the other: so many lines stay in the first-level cache even where all rows share its sets. */
+   the other, or to two of half a vector at once: so many lines stay in the first-level cache even
+   where all rows share its sets. */
 TWSI_LANE_FN void TWSI_LANE(gemm_pack_along)(size_t width, size_t count, size_t depth,
                                              const tws_real *source, size_t ld, tws_real *panels,
                                              size_t panel_size) {
+    const size_t half = 2 * width == TWSI_LANES ? panel_size : 0;
+    const size_t together = half != 0 ? TWSI_LANES : width;
     size_t start, first, p, i;
     for (start = 0; start < depth; start += 8) {
         const size_t end = twsi_min(depth, start + 8);
-        for (first = 0; first < count; first += width) {
+        for (first = 0; first < count; first += together) {
             tws_real *panel = panels + first / width * panel_size;
-            const size_t here = twsi_min(count - first, width);
+            const size_t here = twsi_min(count - first, together);
+            const size_t other = here > width ? half : 0; /* the second panel may be missing */
             for (p = start; p < end; p++) {
                 const tws_real *row = source + p * ld + first;
                 for (i = 0; i < here && p + 8 < depth; i += TWSI_GEMM_LINE)
                     __builtin_prefetch(row + 8 * ld + i, 0, 3);
-                for (i = 0; i < width; i += TWSI_LANES) {
+                for (i = 0; i < together; i += TWSI_LANES) {
                     twsi_v v = twsi_set(0);
                     if (i + TWSI_LANES <= here)
                         v = twsi_load(row + i);
                     else if (i < here)
                         TWSI_LANE(gemm_load_part)(&v, row + i, here - i);
-                    twsi_store(panel + p * width + i, v);
+                    TWSI_LANE(gemm_put)(panel + p * width + i, &v, other);
                 }
             }
         }
@@ -3608,9 +3633,14 @@ TWSI_LANE_FN void TWSI_LANE(gemm_pack)(int across, size_t width, size_t count, s
 #define TWSI_GEMM_STEPS
 #endif
 
-/* Entries of the next panel of A that a tile fetches in each step over k. */
+/* Entries of the next panel of A, and of the next block of B, that a tile fetches for each step
+   over k. */
 #define TWSI_GEMM_SHARE \
     ((TWSI_GEMM_ROWS * TWSI_GEMM_COLUMNS + TWSI_GEMM_BLOCK_COLUMNS - 1) / TWSI_GEMM_BLOCK_COLUMNS)
+#define TWSI_GEMM_SHARE_B \
+    ((TWSI_GEMM_ROWS * TWSI_GEMM_COLUMNS + TWSI_GEMM_TASK_ROWS - 1) / TWSI_GEMM_TASK_ROWS)
+/* ... in one go for so many steps: then a line is fetched once, and few of them are under way. */
+#define TWSI_GEMM_CHUNK 16
 
 /* alpha sum + beta C for one vector, of which count entries exist; the same arithmetic at edges. */
 TWSI_GEMM_INLINE void TWSI_LANE(gemm_update)(tws_real *c, const twsi_v *sum, tws_real alpha,
@@ -3629,37 +3659,52 @@ TWSI_GEMM_INLINE void TWSI_LANE(gemm_update)(tws_real *c, const twsi_v *sum, tws
         TWSI_LANE(gemm_store_part)(c, &v, count);
 }
 
+/* What chunk p of a tile's steps fetches: one row of C, entries of the next panel of A and of the
+   next block of B. All of C at once would hold up B, which comes from the second-level cache. */
+TWSI_GEMM_INLINE void TWSI_LANE(gemm_ahead)(size_t p, size_t rows, size_t columns,
+                                            const tws_real *const *ahead, const tws_real *c,
+                                            size_t ldc) {
+    size_t i;
+    for (i = 0; p < rows && i < columns; i += TWSI_GEMM_LINE)
+        __builtin_prefetch(c + p * ldc + i, 1, 3);
+    for (i = 0; i < TWSI_GEMM_SHARE * TWSI_GEMM_CHUNK; i += TWSI_GEMM_LINE)
+        __builtin_prefetch(ahead[0] + p * TWSI_GEMM_SHARE * TWSI_GEMM_CHUNK + i, 0, 2);
+    for (i = 0; i < TWSI_GEMM_SHARE_B * TWSI_GEMM_CHUNK; i += TWSI_GEMM_LINE)
+        __builtin_prefetch(ahead[1] + p * TWSI_GEMM_SHARE_B * TWSI_GEMM_CHUNK + i, 0, 2);
+}
+
 /* One tile of height rows and width vectors: both are constants where this melts in. rows <= height
-   of them exist in C, and columns entries of each. Rows of b are b_step apart. What lies ahead is
-   fetched bit by bit, as it comes from further away than B does. factors: alpha and beta, in memory
-   since the loop wants every register. */
+   of them exist in C, and columns entries of each. Rows of b are b_step apart. What lies ahead, of
+   A and of B, is fetched bit by bit, as it comes from further away than b does. factors: alpha and
+   beta, in memory since the loop wants every register. */
 TWSI_GEMM_INLINE void TWSI_LANE(gemm_sums)(size_t height, size_t width, size_t rows,
                                            size_t columns, size_t depth,
                                            const tws_real *a, const tws_real *b, size_t b_step,
-                                           const tws_real *ahead, const tws_real *factors,
+                                           const tws_real *const *ahead, const tws_real *factors,
                                            tws_real *c, size_t ldc) {
     twsi_v sum[TWSI_GEMM_ROWS][TWSI_GEMM_VECTORS], right[TWSI_GEMM_VECTORS];
-    size_t i, v, p;
+    size_t i, v, p, step;
     TWSI_GEMM_UNROLL
     for (i = 0; i < height; i++) {
         TWSI_GEMM_UNROLL
         for (v = 0; v < width; v++) sum[i][v] = twsi_set(0);
     }
-    for (i = 0; i < rows; i++)
-        for (v = 0; v < columns; v += TWSI_GEMM_LINE) __builtin_prefetch(c + i * ldc + v, 1, 3);
-    TWSI_GEMM_STEPS
-    for (p = 0; p < depth; p++) {
-        TWSI_GEMM_UNROLL
-        for (v = 0; v < width; v++) right[v] = twsi_load(b + v * TWSI_LANES);
-        TWSI_GEMM_UNROLL
-        for (i = 0; i < height; i++) {
-            const twsi_v left = twsi_set(a[i]);
+    for (p = 0; p < depth; p += TWSI_GEMM_CHUNK) {
+        const size_t steps = twsi_min(depth - p, TWSI_GEMM_CHUNK);
+        TWSI_LANE(gemm_ahead)(p / TWSI_GEMM_CHUNK, rows, columns, ahead, c, ldc);
+        TWSI_GEMM_STEPS
+        for (step = 0; step < steps; step++) {
             TWSI_GEMM_UNROLL
-            for (v = 0; v < width; v++) sum[i][v] = twsi_fma(left, right[v], sum[i][v]);
+            for (v = 0; v < width; v++) right[v] = twsi_load(b + v * TWSI_LANES);
+            TWSI_GEMM_UNROLL
+            for (i = 0; i < height; i++) {
+                const twsi_v left = twsi_set(a[i]);
+                TWSI_GEMM_UNROLL
+                for (v = 0; v < width; v++) sum[i][v] = twsi_fma(left, right[v], sum[i][v]);
+            }
+            a += TWSI_GEMM_ROWS;
+            b += b_step;
         }
-        __builtin_prefetch(ahead + p * TWSI_GEMM_SHARE, 0, 2);
-        a += TWSI_GEMM_ROWS;
-        b += b_step;
     }
     if (rows == height && columns == width * TWSI_LANES) {
         TWSI_GEMM_UNROLL
@@ -3690,7 +3735,7 @@ TWSI_GEMM_INLINE void TWSI_LANE(gemm_sums)(size_t height, size_t width, size_t r
     }
 TWSI_LANE_FN void TWSI_LANE(gemm_tile)(size_t rows, size_t columns, size_t depth,
                                        const tws_real *a, const tws_real *b, size_t b_step,
-                                       const tws_real *ahead, const tws_real *factors,
+                                       const tws_real *const *ahead, const tws_real *factors,
                                        tws_real *c, size_t ldc) {
     TWSI_GEMM_IF(2, 1)
     TWSI_GEMM_IF(2, TWSI_GEMM_VECTORS)
@@ -3704,22 +3749,26 @@ TWSI_LANE_FN void TWSI_LANE(gemm_tile)(size_t rows, size_t columns, size_t depth
 #undef TWSI_GEMM_IF
 
 /* All tiles of a cache block: each panel of A meets every panel of B, and meanwhile each tile
-   fetches its share of the next panel of A. */
+   fetches its share of the next panel of A and of the next block of B. */
 TWSI_LANE_FN void TWSI_LANE(gemm_block)(size_t m, size_t n, size_t depth, tws_real alpha,
                                         const tws_real *a, size_t a_size, const tws_real *b,
-                                        size_t b_size, size_t b_step, tws_real beta, tws_real *c,
+                                        size_t b_size, size_t b_step, const tws_real *next,
+                                        size_t next_size, tws_real beta, tws_real *c,
                                         size_t ldc) {
     const tws_real factors[2] = {alpha, beta};
-    size_t i, j;
+    size_t i, j, fetched = 0;
     for (i = 0; i < m; i += TWSI_GEMM_ROWS) {
         const tws_real *panel = a + i / TWSI_GEMM_ROWS * a_size;
-        const tws_real *ahead = i + TWSI_GEMM_ROWS < m ? panel + a_size : panel;
+        const tws_real *below = i + TWSI_GEMM_ROWS < m ? panel + a_size : panel;
         for (j = 0; j < n; j += TWSI_GEMM_COLUMNS) {
             const size_t tile = j / TWSI_GEMM_COLUMNS;
+            const tws_real *ahead[2];
+            ahead[0] = below + tile * TWSI_GEMM_SHARE * depth;
+            ahead[1] = fetched < next_size ? next + fetched : panel;
+            fetched += TWSI_GEMM_SHARE_B * depth;
             TWSI_LANE(gemm_tile)(twsi_min(m - i, TWSI_GEMM_ROWS),
                                  twsi_min(n - j, TWSI_GEMM_COLUMNS), depth, panel,
-                                 b + tile * b_size, b_step, ahead + tile * TWSI_GEMM_SHARE * depth,
-                                 factors, c + i * ldc + j, ldc);
+                                 b + tile * b_size, b_step, ahead, factors, c + i * ldc + j, ldc);
         }
     }
 }
@@ -4064,7 +4113,8 @@ TWSI_AMX_FN void twsi_amx_next(twsi_amx_tile *tile, size_t lines, const tws_real
 /* As gemm_block, between the set-up of the tile registers and their release, some 50 cycles. */
 TWSI_AMX_FN void twsi_amx_block(size_t m, size_t n, size_t depth, tws_real alpha,
                                 const tws_real *a, size_t a_size, const tws_real *b, size_t b_size,
-                                size_t b_step, tws_real beta, tws_real *c, size_t ldc) {
+                                size_t b_step, const tws_real *next, size_t next_size,
+                                tws_real beta, tws_real *c, size_t ldc) {
     /* palette 1; from byte 16 on, 8 times 64 bytes a line; from byte 48 on, 8 times 16 lines */
     static const unsigned char shape[64] = {1,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,
                                             0,  0,  0,  64, 0,  64, 0,  64, 0,  64, 0,  64, 0,
@@ -4075,6 +4125,8 @@ TWSI_AMX_FN void twsi_amx_block(size_t m, size_t n, size_t depth, tws_real alpha
     twsi_amx_tile tile;
     size_t i, j;
     (void)b_step;
+    (void)next;
+    (void)next_size;
     tile.rows = tile.columns = 0; /* nothing to go to C yet */
     tile.c = c;
     tile.ldc = ldc;
@@ -4109,6 +4161,8 @@ enum {
 #undef TWSI_GEMM_BLOCK_COLUMNS
 #undef TWSI_GEMM_VECTORS
 #undef TWSI_GEMM_SHARE
+#undef TWSI_GEMM_SHARE_B
+#undef TWSI_GEMM_CHUNK
 #undef TWSI_GEMM_UNROLL
 #undef TWSI_GEMM_STEPS
 #undef TWSI_GEMM_LINE
@@ -5537,18 +5591,30 @@ TWSI_FN void twsi_gemm_pack_task(void *data, size_t index, size_t worker) {
     }
 }
 
+/* The panels of the block of B after the columns up to end, or of the first one; returns how many
+   numbers they are, 0 where it lies in place. */
+TWSI_FN size_t twsi_gemm_next(const twsi_gemm_job *job, size_t end, const tws_real **next) {
+    const twsi_kernels *s = job->kernels;
+    const size_t first = end < job->n ? end : 0;
+    const size_t count = twsi_min(job->n - first, s->gemm_block_columns);
+    *next = job->b_panels + first / s->gemm_columns * job->b_size;
+    return first < job->in_place ? 0 : twsi_ceil_div(count, s->gemm_columns) * job->b_size;
+}
+
 /* Rows from row, height of them, and columns from first, count of them: a panel of B that lies in
    place has the next one beside it. */
 TWSI_FN void twsi_gemm_columns(const twsi_gemm_job *job, size_t row, size_t height, size_t first,
                                size_t count) {
     const twsi_kernels *s = job->kernels;
     const int in_place = first < job->in_place;
+    const tws_real *next;
+    const size_t next_size = twsi_gemm_next(job, first + count, &next);
     s->gemm_block(height, count, job->depth, job->alpha,
                   job->a_panels + row / s->gemm_rows * job->a_size, job->a_size,
                   in_place ? job->b + first
                            : job->b_panels + first / s->gemm_columns * job->b_size,
                   in_place ? s->gemm_columns : job->b_size, in_place ? job->ldb : s->gemm_columns,
-                  job->beta, job->c + row * job->ldc + first, job->ldc);
+                  next, next_size, job->beta, job->c + row * job->ldc + first, job->ldc);
 }
 
 /* The same up to column end, of which the leading ones may lie in place. */
@@ -5808,10 +5874,12 @@ TWSI_FN tws_status twsi_gemm_small(twsi_team *team, twsi_pool *pool, int across,
                                    const tws_real *a, size_t lda, const tws_real *b, size_t ldb,
                                    tws_real beta, tws_real *c, size_t ldc) {
     const twsi_kernels *kernels = team->kernels;
-    const size_t size = twsi_gemm_panel(kernels, kernels->gemm_columns, k);
-    const size_t entries = twsi_ceil_div(n, kernels->gemm_columns) * size;
     tws_real scratch[TWSI_GEMM_SCRATCH];
     twsi_gemm_strips s;
+    if (!packed && team->workers == 1) { /* one strip */
+        kernels->gemm_small(across, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+        return TWS_OK;
+    }
     s.kernels = kernels;
     s.across = across;
     s.m = m;
@@ -5822,9 +5890,15 @@ TWSI_FN tws_status twsi_gemm_small(twsi_team *team, twsi_pool *pool, int across,
     s.beta = beta;
     s.a = a;
     s.lda = lda;
+    s.b = b;
+    s.ldb = ldb;
+    s.width = n;
+    s.step = 0;
     s.c = c;
     s.ldc = ldc;
     if (packed) {
+        const size_t size = twsi_gemm_panel(kernels, kernels->gemm_columns, k);
+        const size_t entries = twsi_ceil_div(n, kernels->gemm_columns) * size;
         s.panels = entries > TWSI_GEMM_SCRATCH
                        ? (tws_real *)twsi_take(pool, entries, sizeof(tws_real))
                        : scratch;
@@ -5836,11 +5910,6 @@ TWSI_FN tws_status twsi_gemm_small(twsi_team *team, twsi_pool *pool, int across,
         s.width = s.ldb = kernels->gemm_columns;
         s.step = size;
         twsi_run(team, twsi_ceil_div(n, s.width), twsi_gemm_strip_pack_task, &s);
-    } else {
-        s.b = b;
-        s.width = n;
-        s.step = 0;
-        s.ldb = ldb;
     }
     twsi_run(team, twsi_ceil_div(m, s.rows), twsi_gemm_strip_task, &s);
     return TWS_OK;

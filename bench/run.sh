@@ -33,11 +33,15 @@ export PYTHONDONTWRITEBYTECODE=1
 build() { [ -x "$tmp/$1" ] || $CC -O2 -I"$root" -o "$tmp/$1" "$2" -lm -ldl || exit 1; }
 build_library() { $CC -O2 -fPIC -shared -I"$root" -o "$tmp/ours.so" "$here/peers/ours.c" -lm || exit 1; }
 
-# The processor and the widest kernel it can take: what a section is known by.
+# The processor and the widest kernel it can take: what a section is known by. Virtual machines hide
+# the name, but not the family and the model.
 processor() {
     build machine "$here/machine.c"
-    model=$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo 2>/dev/null | head -n 1)
-    echo "${model:-$(uname -m)}, $("$tmp/machine" --kernel)"
+    field() { sed -n "s/^$1[[:space:]]*: *//p" /proc/cpuinfo 2>/dev/null | head -n 1; }
+    name=$(field 'model name')
+    family=$(field 'cpu family')
+    [ -z "$family" ] || name="$name (family $family, model $(field model))"
+    echo "${name:-$(uname -m)}, $("$tmp/machine" --kernel)"
 }
 
 # machine PROCESSOR
