@@ -3518,16 +3518,16 @@ TWSI_GEMM_INLINE void TWSI_LANE(gemm_fetch)(tws_real *lines, const tws_real *sou
     }
 }
 
-/* count <= LANES rows of the source, next to each other in a panel; those from after on come when
+/* columns <= LINE entries, from p on, of count <= LANES rows of the source, next to each other in a
+   panel; those from after on come when
    these end. Each store writes whole vectors, past the width of the panel too; the next entries
    overwrite that. */
 TWSI_GEMM_INLINE void TWSI_LANE(gemm_pack_rows)(size_t width, size_t count, size_t depth,
                                                 const tws_real *source, size_t ld,
                                                 const tws_real *after, tws_real *panel,
-                                                size_t half, size_t p) {
+                                                size_t half, size_t p, size_t columns) {
     tws_real lines[TWSI_LANES * TWSI_GEMM_LINE];
     twsi_v turned[TWSI_GEMM_QUAD];
-    const size_t columns = twsi_min(depth - p, TWSI_GEMM_LINE);
     const size_t next = p + TWSI_GEMM_AHEAD * TWSI_GEMM_LINE;
     size_t q, i;
     TWSI_LANE(gemm_fetch)(lines, source + p, ld, count, columns,
@@ -3547,30 +3547,32 @@ TWSI_GEMM_INLINE void TWSI_LANE(gemm_pack_zeros)(size_t width, size_t columns, t
 }
 
 /* Panels whose vectors are rows of the source. Groups of rows are taken from the last to the first
-   so that what a store spills is overwritten. Two panels of half a vector are filled at once. */
+   so that what a store spills is overwritten. Two panels of half a vector are filled at once. From
+   the second step on all loads begin where a cache line does, if rows are whole lines apart. */
 TWSI_LANE_FN void TWSI_LANE(gemm_pack_across)(size_t width, size_t count, size_t depth,
                                               const tws_real *source, size_t ld, tws_real *panels,
                                               size_t panel_size) {
     const size_t half = 2 * width == TWSI_LANES ? panel_size : 0;
     const size_t together = half != 0 ? TWSI_LANES : width;
     const size_t groups = (together + TWSI_LANES - 1) / TWSI_LANES;
-    size_t first, p, g;
+    const size_t past = (uintptr_t)source / sizeof(tws_real) % TWSI_GEMM_LINE; /* a line's begin */
+    size_t first, p, g, columns;
     for (first = 0; first < count; first += together) {
         const size_t here = twsi_min(count - first, together);
         /* the second panel is missing at the end */
         const size_t other = here > width ? half : 0;
         const size_t step = count - first >= 2 * together ? together * ld : 0;
-        for (p = 0; p < depth; p += TWSI_GEMM_LINE) {
+        for (p = 0; p < depth; p += columns) {
+            columns = twsi_min(depth - p, TWSI_GEMM_LINE - (p == 0 ? past : 0));
             for (g = groups; g-- > 0;) {
                 const size_t row = g * TWSI_LANES;
                 const tws_real *rows = source + (first + row) * ld;
                 tws_real *panel = panels + first / width * panel_size + row;
                 if (row < here)
                     TWSI_LANE(gemm_pack_rows)(width, twsi_min(here - row, TWSI_LANES), depth, rows,
-                                              ld, rows + step, panel, other, p);
+                                              ld, rows + step, panel, other, p, columns);
                 else
-                    TWSI_LANE(gemm_pack_zeros)(width, twsi_min(depth - p, TWSI_GEMM_LINE),
-                                               panel + p * width);
+                    TWSI_LANE(gemm_pack_zeros)(width, columns, panel + p * width);
             }
         }
     }
