@@ -3,7 +3,7 @@
 #
 #   sh tests/fuzz.sh [-t SECONDS] [-k TARGET] [-m FOLDER]
 #
-#   -t SECONDS   for each target, two targets at a time (60; 20 in run.sh, 600 in its full run); below
+#   -t SECONDS   for each target, two targets at a time (60; 10 in run.sh, 600 in its full run); below
 #                300, svd has the plain kernel only, as the compiler takes longer with all of them
 #   -k TARGET    only targets whose name matches the extended regular expression
 #   -m FOLDER    keep what was found: inputs that break a law, and the corpus grown in FOLDER/TARGET

@@ -118,7 +118,7 @@ for cc in gcc clang; do
         for level in -O0 -O2 -O3 '-O3 -march=native'; do
             name=$cc-$std$(echo "$level" | tr -d ' ' | sed 's/-march=/-/')
             case $name in
-            gcc-gnu2x-O3-native | clang-gnu99-O3-native | gcc-c11-O0 | clang-c17-O2) kind=short ;;
+            gcc-gnu2x-O3-native | clang-gnu99-O3-native) kind=short ;;
             *) kind=all ;;
             esac
             native $kind "$name" suite $cc -std=$std $level

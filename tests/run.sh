@@ -251,7 +251,7 @@ if [ -z "$kernel" ]; then
         script mutants 1800 sh "$tests/mutants.sh"
         script coverage 3600 sh "$tests/coverage.sh"
     else
-        script fuzz 1800 sh "$tests/fuzz.sh" -t 20
+        script fuzz 1800 sh "$tests/fuzz.sh" -t 10
         script matrix 900 sh "$tests/matrix.sh" -s
         script sanitize 900 sh "$tests/sanitize.sh" -s
         script analyze 900 sh "$tests/analyze.sh" -s

@@ -3,7 +3,7 @@
 # sanitizers of gcc and clang, and under valgrind with the plain kernel.
 #
 #   sh tests/sanitize.sh                all tests under each tool (about forty minutes)
-#   sh tests/sanitize.sh -s             the tour under each tool, kernels under one (two minutes)
+#   sh tests/sanitize.sh -s             the tour once for each kind of error, kernels too for one (two minutes)
 #   sh tests/sanitize.sh -k PATTERN     only TOOL/TEST whose name matches
 #
 # Tools: gcc-address, clang-address and, for the tests in double, double-address (AddressSanitizer,
@@ -64,7 +64,7 @@ tool() {
 
 tool valgrind test_tour valgrind gcc -g -O1 -DTWOSTEP_NO_SIMD
 tool clang-thread test_tour - clang -g $level -fsanitize=thread
-tool gcc-thread test_tour - gcc -g $level -fsanitize=thread
+tool gcc-thread '' - gcc -g $level -fsanitize=thread
 tool clang-memory test_tour - clang -g $level -fsanitize=memory -fsanitize-memory-track-origins \
     -fno-sanitize-recover=all
 tool clang-address test_tour - clang -g $level $memory -fsanitize=local-bounds
