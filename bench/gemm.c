@@ -264,6 +264,7 @@ static void custom(series *bench, const char *text) {
 int main(int count, char **argument) {
     series bench;
     int i, opened = 0;
+    keep_memory();
     memset(&bench, 0, sizeof bench);
     bench.context = tws_default_context();
     bench.threads = tws_context_threads(&bench.context);

@@ -65,6 +65,7 @@ int main(int count, char **arguments) {
     static const size_t usual[][2] = {{1024, 1024}, {2048, 2048}, {2048, 4096}, {4096, 4096}};
     tws_context context = tws_default_context();
     int i, sizes = 0;
+    keep_memory();
     for (i = 1; i < count; i++) {
         unsigned long N = 0, n = 0;
         if (strcmp(arguments[i], "--threads") == 0 && i + 1 < count) {

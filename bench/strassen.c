@@ -69,6 +69,7 @@ static void line(tws_context *context, size_t n) {
 int main(int count, char **words) {
     tws_context context = tws_default_context();
     int i, sizes = 0;
+    keep_memory();
     for (i = 1; i < count; i++) {
         if (strcmp(words[i], "--threads") == 0 && i + 1 < count) {
             context.threads = (unsigned)atoi(words[++i]);
