@@ -3766,8 +3766,8 @@ TWSI_LANE_FN void TWSI_LANE(gemm_block)(size_t m, size_t n, size_t depth, tws_re
             const size_t tile = j / TWSI_GEMM_COLUMNS;
             const tws_real *ahead[2];
             ahead[0] = below + tile * TWSI_GEMM_SHARE * depth;
-            ahead[1] = fetched < next_size ? next + fetched : panel;
             fetched += TWSI_GEMM_SHARE_B * depth;
+            ahead[1] = fetched <= next_size ? next + fetched - TWSI_GEMM_SHARE_B * depth : panel;
             TWSI_LANE(gemm_tile)(twsi_min(m - i, TWSI_GEMM_ROWS),
                                  twsi_min(n - j, TWSI_GEMM_COLUMNS), depth, panel,
                                  b + tile * b_size, b_step, ahead, factors, c + i * ldc + j, ldc);
