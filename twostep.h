@@ -3519,9 +3519,8 @@ TWSI_GEMM_INLINE void TWSI_LANE(gemm_fetch)(tws_real *lines, const tws_real *sou
 }
 
 /* columns <= LINE entries, from p on, of count <= LANES rows of the source, next to each other in a
-   panel; those from after on come when
-   these end. Each store writes whole vectors, past the width of the panel too; the next entries
-   overwrite that. */
+   panel; the rows from after on come when these end. Each store writes whole vectors, past the
+   width of the panel too; the next entries overwrite that. */
 TWSI_GEMM_INLINE void TWSI_LANE(gemm_pack_rows)(size_t width, size_t count, size_t depth,
                                                 const tws_real *source, size_t ld,
                                                 const tws_real *after, tws_real *panel,
@@ -3758,6 +3757,7 @@ TWSI_LANE_FN void TWSI_LANE(gemm_block)(size_t m, size_t n, size_t depth, tws_re
                                         size_t next_size, tws_real beta, tws_real *c,
                                         size_t ldc) {
     const tws_real factors[2] = {alpha, beta};
+    const size_t share = TWSI_GEMM_SHARE_B * depth; /* of next, for each tile */
     size_t i, j, fetched = 0;
     for (i = 0; i < m; i += TWSI_GEMM_ROWS) {
         const tws_real *panel = a + i / TWSI_GEMM_ROWS * a_size;
@@ -3766,8 +3766,8 @@ TWSI_LANE_FN void TWSI_LANE(gemm_block)(size_t m, size_t n, size_t depth, tws_re
             const size_t tile = j / TWSI_GEMM_COLUMNS;
             const tws_real *ahead[2];
             ahead[0] = below + tile * TWSI_GEMM_SHARE * depth;
-            fetched += TWSI_GEMM_SHARE_B * depth;
-            ahead[1] = fetched <= next_size ? next + fetched - TWSI_GEMM_SHARE_B * depth : panel;
+            ahead[1] = fetched + share <= next_size ? next + fetched : panel;
+            fetched += share;
             TWSI_LANE(gemm_tile)(twsi_min(m - i, TWSI_GEMM_ROWS),
                                  twsi_min(n - j, TWSI_GEMM_COLUMNS), depth, panel,
                                  b + tile * b_size, b_step, ahead, factors, c + i * ldc + j, ldc);
